@@ -1,1 +1,4 @@
 //! Polyglance.
+
+pub mod config;
+pub mod limits;
