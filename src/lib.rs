@@ -1,4 +1,6 @@
 //! Polyglance.
 
 pub mod config;
+pub mod kernels;
 pub mod limits;
+pub mod platform;
