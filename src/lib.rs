@@ -1,4 +1,5 @@
 //! Polyglance.
 
 pub mod config;
+pub mod image;
 pub mod limits;
