@@ -2,5 +2,6 @@
 
 pub mod config;
 pub mod kernels;
+pub mod image;
 pub mod limits;
 pub mod platform;
