@@ -5,3 +5,4 @@ pub mod kernels;
 pub mod image;
 pub mod limits;
 pub mod platform;
+pub mod weights;
