@@ -189,3 +189,14 @@ pub struct Slots {
     /// Size of each slot at the plan's capacity.
     pub bytes: Vec<usize>,
 }
+
+/// One batch for a [`Plan`].
+#[derive(Clone, Copy, Debug)]
+pub struct BatchData<'a> {
+    /// Where each segment's tokens begin, and where the last one's end.
+    pub offsets: &'a [u32],
+    /// Contents of every input buffer, live rows only.
+    pub inputs: &'a [(BufferId, &'a [f32])],
+    /// Buffers to read back.
+    pub outputs: &'a [BufferId],
+}
