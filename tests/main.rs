@@ -4,4 +4,3 @@ mod images;
 mod parity;
 mod reference;
 mod support;
-mod tmp_dbg;
