@@ -1,3 +1,3 @@
-mod images;
+//! Integration tests: one binary, a module per part of the library.
 
-fn main() {}
+mod images;
