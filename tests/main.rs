@@ -4,3 +4,6 @@ mod images;
 mod parity;
 mod reference;
 mod support;
+//! Integration tests: one binary, a module per part of the library.
+
+mod images;
