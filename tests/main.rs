@@ -7,3 +7,5 @@ mod support;
 //! Integration tests: one binary, a module per part of the library.
 
 mod images;
+mod config;
+mod weights;
