@@ -1,3 +1,5 @@
-//! Integration tests: one binary, a module per part of the library.
+//! The integration tests: one binary, one module per subject.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 
 mod text;
