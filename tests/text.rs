@@ -185,6 +185,7 @@ fn hostile_tokenizer_files_are_refused() {
         ("/model/vocab", json!({"a".repeat(40): 0}), "out of vocabulary"),
         ("/model/vocab", json!({"x".repeat(300): 0}), "300 bytes"),
         ("/model/vocab/a", json!(1_000_000), "1000001 tokens"),
+        ("/model/vocab/a", json!(u32::MAX), "tokens and the model's table"),
         ("/model/vocab/a", json!(-1), "invalid value"),
         ("/added_tokens/0/content", json!("y".repeat(300)), "300 bytes"),
         ("/padding/pad_id", json!(-1), "invalid value"),

@@ -78,7 +78,7 @@ impl Tokenizer {
         pipeline.with_normalizer(Some(normalizers)).map_err(failed)?;
         pipeline.with_pre_tokenizer(file.pre_tokenizer);
         pipeline.add_tokens(file.added_tokens).map_err(failed)?;
-        check_vocabulary(pipeline.get_vocab_size(true).max(file.largest_id as usize + 1), config.vocab_size)?;
+        check_vocabulary(pipeline.get_vocab_size(true).max((file.largest_id as usize).saturating_add(1)), config.vocab_size)?;
         let (eos, pad) = eos_and_pad(&pipeline, file.pad_id)?;
         if pad as usize >= config.vocab_size {
             return Err(TextError::WrongTokenizer(format!("it pads with token {pad}, and the model has {}", config.vocab_size)));
@@ -100,7 +100,7 @@ impl Tokenizer {
             self.pipeline.encode_fast(text, false)
         };
         let encoding = encoding.map_err(|error| TextError::Tokenize(error.to_string()))?;
-        let kept = encoding.get_ids().len().min(self.positions - 1);
+        let kept = encoding.get_ids().len().min(self.positions.saturating_sub(1));
         let mut ids: Vec<u32> = encoding.get_ids().iter().take(kept).copied().chain([self.eos]).collect();
         ids.resize(self.positions, self.pad);
         Ok(Tokens { ids, truncated: kept < encoding.get_ids().len() })
