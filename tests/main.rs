@@ -1,11 +1,10 @@
 //! The integration tests: one binary, one module per subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 
+mod config;
 mod images;
 mod parity;
 mod reference;
 mod support;
-//! Integration tests: one binary, a module per part of the library.
-
-mod images;
-mod config;
+mod text;
 mod weights;
