@@ -1,1 +1,6 @@
+mod images;
+
 fn main() {}
+//! The integration tests: one binary, one module per subject.
+
+mod reference;
