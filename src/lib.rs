@@ -1,6 +1,8 @@
 //! Polyglance.
 
 pub mod config;
+pub mod cpu;
+pub mod encoder;
 pub mod kernels;
 pub mod image;
 pub mod limits;

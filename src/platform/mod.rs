@@ -11,14 +11,3 @@ pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
 
 #[cfg(not(target_family = "wasm"))]
 pub use imp::block_on;
-
-/// Marks futures and trait objects that cross threads natively. In the browser everything stays on one thread and wgpu's types are not `Send`.
-#[cfg(not(target_family = "wasm"))]
-pub trait MaybeSend: Send {}
-#[cfg(not(target_family = "wasm"))]
-impl<T: Send + ?Sized> MaybeSend for T {}
-/// Marks futures and trait objects that cross threads natively. In the browser everything stays on one thread and wgpu's types are not `Send`.
-#[cfg(target_family = "wasm")]
-pub trait MaybeSend {}
-#[cfg(target_family = "wasm")]
-impl<T: ?Sized> MaybeSend for T {}
