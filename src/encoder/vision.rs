@@ -41,11 +41,7 @@ impl VisionTower {
             VisionGeometry::NaFlex { .. } => Transform::Stack,
         };
         let patch_embedding = Linear {
-            weight: specs.add(
-                &[&format!("{embedding}.weight")],
-                WeightShape::Matrix { n: width, k: patch_dim },
-                transform,
-            ),
+            weight: specs.add(&[&format!("{embedding}.weight")], WeightShape::Matrix { n: width, k: patch_dim }, transform),
             bias: specs.add(&[&format!("{embedding}.bias")], WeightShape::Vector { len: width }, Transform::Stack),
         };
         let blocks = (0..config.tower.depth)
