@@ -190,13 +190,20 @@ pub struct Slots {
     pub bytes: Vec<usize>,
 }
 
-/// One batch for a [`Plan`].
+/// What one run of a plan reads and returns.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchData<'a> {
-    /// Where each segment's tokens begin, and where the last one's end.
+    /// Where each segment's tokens begin; the last element is the number of tokens.
     pub offsets: &'a [u32],
-    /// Contents of every input buffer, live rows only.
+    /// Values of the plan's inputs, `[rows, cols]` each.
     pub inputs: &'a [(BufferId, &'a [f32])],
-    /// Buffers to read back.
+    /// Outputs to return, in this order.
     pub outputs: &'a [BufferId],
+}
+
+impl BatchData<'_> {
+    /// Rows of this batch.
+    pub fn counts(&self) -> Counts {
+        Counts { tokens: self.offsets.last().map_or(0, |&end| end as usize), segments: self.offsets.len().saturating_sub(1) }
+    }
 }

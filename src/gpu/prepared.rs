@@ -124,7 +124,8 @@ impl Prepared {
         let resources = resources.into_iter().chain(operands.map(wgpu::Buffer::as_entire_binding));
         let entry = |(binding, resource)| wgpu::BindGroupEntry { binding, resource };
         let entries: Vec<_> = (0..).zip(resources).map(entry).collect();
-        let descriptor = wgpu::BindGroupDescriptor { label: Some(step.kernel()), layout: &pipeline.get_bind_group_layout(0), entries: &entries };
+        let descriptor =
+            wgpu::BindGroupDescriptor { label: Some(step.kernel()), layout: &pipeline.get_bind_group_layout(0), entries: &entries };
         device.raw.create_bind_group(&descriptor)
     }
 }

@@ -1,7 +1,7 @@
 //! The kernels: what each computes, and its CPU twin.
 //!
 //! One file per kernel holds its shape struct and the twin; `shaders/` holds the WGSL of the same name. A shape says
-//! everything that is known when a [`Plan`](crate::encoder::Plan) is made; how many rows a batch really has is known only when it runs.
+//! everything that is known when a plan is made; how many rows a batch really has is known only when it runs.
 //!
 //! Matrices are row-major f32. A batch is packed: the rows of its segments (images or texts) follow each other without padding, and
 //! `offsets` (length segments + 1) says where each begins.
@@ -13,6 +13,7 @@ pub mod layer_norm;
 pub mod pooling_attention;
 pub mod select_last;
 pub(crate) mod simd;
+mod tile;
 
 pub use attention::Attention;
 pub use gemm::{Epilogue, Gemm};

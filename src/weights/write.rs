@@ -1,0 +1,122 @@
+//! Writing files that are, after any crash, exactly their old or their new version; and safetensors through that.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use super::WeightsError;
+use super::array::element_count;
+
+/// A tensor to write.
+#[derive(Clone, Debug)]
+pub struct OutputTensor<'a> {
+    /// Name; unique in the file.
+    pub name: String,
+    /// Row-major shape; its product is the number of values.
+    pub shape: Vec<usize>,
+    /// The numbers.
+    pub values: OutputValues<'a>,
+}
+
+/// Numbers to write.
+#[derive(Clone, Copy, Debug)]
+pub enum OutputValues<'a> {
+    /// Single precision.
+    F32(&'a [f32]),
+    /// Signed 32-bit integers.
+    I32(&'a [i32]),
+}
+
+impl OutputValues<'_> {
+    const SIZE: u64 = 4;
+
+    fn dtype(&self) -> &'static str {
+        match self {
+            Self::F32(_) => "F32",
+            Self::I32(_) => "I32",
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::F32(values) => values.len() as u64,
+            Self::I32(values) => values.len() as u64,
+        }
+    }
+
+    fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
+        match self {
+            Self::F32(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
+            Self::I32(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
+        }
+    }
+}
+
+/// Writes a safetensors file; `metadata` becomes its `__metadata__`. An existing file is replaced whole or left as it was.
+///
+/// # Errors
+/// Two tensors of one name, a shape that does not fit its values, or the disk is full or refuses.
+pub fn write_safetensors(path: &Path, tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<(), WeightsError> {
+    let header = header(tensors, metadata)?;
+    replace_file(path, |writer| {
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(header.as_bytes())?;
+        tensors.iter().try_for_each(|tensor| tensor.values.write(writer))
+    })
+}
+
+fn header(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<String, WeightsError> {
+    let mut header = serde_json::Map::new();
+    if !metadata.is_empty() {
+        header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
+    }
+    let (mut names, mut cursor) = (HashSet::new(), 0);
+    for tensor in tensors {
+        let bad = |reason: &str| WeightsError::BadOutput { name: tensor.name.clone(), reason: reason.to_owned() };
+        if tensor.name == "__metadata__" || !names.insert(tensor.name.as_str()) {
+            return Err(bad("the name is taken"));
+        }
+        if element_count(&tensor.shape) != Some(tensor.values.len()) {
+            return Err(bad(&format!("shape {:?} does not hold {} values", tensor.shape, tensor.values.len())));
+        }
+        let end = cursor + tensor.values.len() * OutputValues::SIZE;
+        let entry = serde_json::json!({ "dtype": tensor.values.dtype(), "shape": tensor.shape, "data_offsets": [cursor, end] });
+        header.insert(tensor.name.clone(), entry);
+        cursor = end;
+    }
+    // Padding to 8 bytes aligns the tensors for readers that map the file.
+    let header = serde_json::Value::Object(header).to_string();
+    Ok(format!("{header:<width$}", width = header.len().next_multiple_of(8)))
+}
+
+/// Writes a file through a temporary one in the same folder: synced, then renamed over `path`. On any error the temporary file is
+/// removed and `path` is as it was.
+///
+/// # Errors
+/// [`WeightsError::Io`] naming `path`, for instance when the disk is full.
+pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WeightsError> {
+    replace(path, write).map_err(|source| WeightsError::Io { action: "write", file: path.to_owned(), source })
+}
+
+fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".polyglance-").suffix(".tmp");
+    // Readable as any new file is, within the user's umask; temporary files are private by default.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut temporary = builder.tempfile_in(folder)?;
+    let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
+    write(&mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    temporary.as_file().sync_all()?;
+    temporary.persist(path)?;
+    sync_folder(folder)
+}
+
+/// Makes a rename in `folder` survive a power cut. Windows cannot open folders, and commits renames by itself.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
