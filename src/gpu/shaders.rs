@@ -31,6 +31,7 @@ pub(super) static SELECT_LAST: Shader = shader!("select_last" = "select_last" + 
 pub(super) static L2_NORMALIZE: Shader = shader!("l2_normalize" = "l2_normalize" + "reduce" + "batch");
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod tests {
     use std::mem::offset_of;
 

@@ -7,9 +7,10 @@ use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, Poo
 use super::{Matrix, Weight, any_backend, backends, run_step};
 use crate::reference::{self, max_error, noise, offsets};
 
-/// Fails, naming the case, if an output is further from the truth than its header says.
+/// Fails, naming the case, if an output is further from the truth than its header says. `--nocapture` shows what was reached.
 fn assert_close(case: impl std::fmt::Debug, actual: &[f32], expected: &[f64], tolerance: f64) {
     let error = max_error(actual, expected);
+    println!("{error:.1e} of {tolerance:e}: {case:?}");
     assert!(error <= tolerance, "{case:?}: error {error:e} is above {tolerance:e}");
 }
 
