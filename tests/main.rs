@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 
 mod config;
+#[cfg(feature = "gpu")]
+mod gpu;
 mod images;
 mod parity;
 mod reference;
