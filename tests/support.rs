@@ -17,7 +17,6 @@ pub(crate) fn checkpoint(name: &str) -> Arc<Checkpoint> {
     Arc::new(block_on(Checkpoint::open(&fixture(&format!("models/{name}")))).expect("the fixture opens"))
 }
 
-
 /// A model on the CPU.
 pub(crate) fn on_cpu(checkpoint: &Arc<Checkpoint>) -> Encoder {
     let options = EncoderOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
