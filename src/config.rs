@@ -283,7 +283,9 @@ impl RawTower {
 
     fn geometry(&self, naflex: bool) -> Result<VisionGeometry, ConfigError> {
         let patch_size = self.patch_size.unwrap_or(16);
-        ensure((1..=64).contains(&patch_size), || format!("vision_config.patch_size is {patch_size}, outside 1 to 64"))?;
+        ensure((1..=limits::MAX_PATCH_SIZE).contains(&patch_size), || {
+            format!("vision_config.patch_size is {patch_size}, outside 1 to {}", limits::MAX_PATCH_SIZE)
+        })?;
         if naflex {
             let num_patches = self.num_patches.unwrap_or(256);
             let table_side = num_patches.isqrt();

@@ -44,6 +44,8 @@ pub const NPZ_ENTRIES: usize = 10_000;
 pub const NPZ_INFLATED_BYTES: u64 = 16 << 30;
 /// Patches of one image: a NaFlex budget above this is refused.
 pub const MAX_NUM_PATCHES: usize = 4_096;
+/// Side of a patch, in pixels.
+pub const MAX_PATCH_SIZE: usize = 64;
 /// Widest tower, longest MLP and vocabulary a configuration may ask for. They bound every allocation that follows from a config.
 pub const CONFIG_DIMENSION: usize = 16_384;
 /// Deepest tower a configuration may ask for.

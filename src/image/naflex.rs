@@ -1,0 +1,229 @@
+//! From pixels to patches: the target grid, resizing and flattening, and packed batches.
+//!
+//! NaFlex and fixed-resolution models share the path; only the size that the image is resized to differs.
+
+use std::str::FromStr;
+
+use image::RgbImage;
+
+use super::ImageError;
+use super::resize::{self, CHANNELS, Size};
+use crate::config::{VisionConfig, VisionGeometry};
+use crate::limits;
+
+/// Patches per image when the caller does not choose: the default of `transformers`' `Siglip2ImageProcessor`.
+pub const DEFAULT_MAX_NUM_PATCHES: usize = 256;
+
+/// How pixels are averaged when an image is resized. Both are antialiased bilinear filters; they differ in rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Resampling {
+    /// Bit for bit what `transformers` 5.23 computes on a CPU: torchvision's uint8 kernel, then (x − 127.5) / 127.5.
+    #[default]
+    Hf,
+    /// What big_vision's NaFlex pipeline computes: values scaled to −1..1 first, then a filter in f32, never rounded. (big_vision's
+    /// fixed-resolution demo resizes without antialiasing; here fixed-resolution models use the same filter as NaFlex ones.)
+    Jax,
+}
+
+impl FromStr for Resampling {
+    type Err = ImageError;
+
+    fn from_str(name: &str) -> Result<Self, ImageError> {
+        match name {
+            "hf" => Ok(Self::Hf),
+            "jax" => Ok(Self::Jax),
+            _ => Err(ImageError::Resampling { name: name.to_owned() }),
+        }
+    }
+}
+
+/// Size of an image in patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Grid {
+    /// Patches from top to bottom.
+    pub rows: usize,
+    /// Patches from left to right.
+    pub cols: usize,
+}
+
+impl Grid {
+    /// Patches in all: the image's tokens.
+    pub const fn patches(self) -> usize {
+        self.rows * self.cols
+    }
+}
+
+/// The grid that NaFlex resizes an image of `height` × `width` pixels to: as many patches as fit into `max_num_patches`, at nearly the
+/// image's aspect ratio. Small images are enlarged (at most a hundredfold).
+///
+/// This is `get_image_size_for_max_num_patches` of `transformers`, in the same f64 operations: an exact integer search differs from it
+/// for some large images.
+///
+/// # Errors
+/// A side, the patch size or the budget is zero, or above [`limits::IMAGE_SIDE`] or [`limits::MAX_NUM_PATCHES`].
+pub fn target_grid(height: usize, width: usize, patch_size: usize, max_num_patches: usize) -> Result<Grid, ImageError> {
+    check_image_sides(height, width)?;
+    check_patch_size(patch_size)?;
+    if !(1..=limits::MAX_NUM_PATCHES).contains(&max_num_patches) {
+        return Err(ImageError::Budget { max_num_patches });
+    }
+    let patches_along = |scale: f64, side: usize| ((side as f64 * scale) / patch_size as f64).ceil().max(1.0);
+    let (mut fits, mut exceeds) = (TOLERANCE / 10.0, 100.0);
+    while exceeds - fits >= TOLERANCE {
+        let scale = (fits + exceeds) / 2.0;
+        if patches_along(scale, height) * patches_along(scale, width) <= max_num_patches as f64 {
+            fits = scale;
+        } else {
+            exceeds = scale;
+        }
+    }
+    Ok(Grid { rows: patches_along(fits, height) as usize, cols: patches_along(fits, width) as usize })
+}
+
+/// Where the bisection of [`target_grid`] stops.
+const TOLERANCE: f64 = 1e-5;
+
+/// The patches of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patches {
+    /// How the patches lie, row-major.
+    pub grid: Grid,
+    /// `[rows · cols, patch_size · patch_size · 3]`; inside a patch (y, x, channel), channel fastest; from −1 (black) to 1 (white).
+    pub values: Vec<f32>,
+}
+
+/// Resizes `image` to exactly `grid` and cuts it into patches.
+///
+/// # Errors
+/// The image, the grid or the patch size is empty or above the [`limits`].
+pub fn patchify(image: &RgbImage, grid: Grid, patch_size: usize, resampling: Resampling) -> Result<Patches, ImageError> {
+    check_patch_size(patch_size)?;
+    check_grid(grid)?;
+    resize_and_cut(image, Size { height: grid.rows * patch_size, width: grid.cols * patch_size }, grid, patch_size, resampling)
+}
+
+/// The patches of `image` as `vision` wants them.
+///
+/// A NaFlex model gets at most `max_num_patches` patches ([`DEFAULT_MAX_NUM_PATCHES`] if `None`) at the image's own aspect ratio. A
+/// fixed-resolution model gets the image squashed to its square; pixels beyond the last whole patch are dropped, as its convolution does.
+///
+/// # Errors
+/// As [`target_grid`]; also a `max_num_patches` for a fixed-resolution model.
+pub fn preprocess(
+    image: &RgbImage,
+    vision: &VisionConfig,
+    max_num_patches: Option<usize>,
+    resampling: Resampling,
+) -> Result<Patches, ImageError> {
+    let patch_size = vision.patch_size;
+    match (vision.geometry, max_num_patches) {
+        (VisionGeometry::NaFlex { .. }, budget) => {
+            let (height, width) = (image.height() as usize, image.width() as usize);
+            let grid = target_grid(height, width, patch_size, budget.unwrap_or(DEFAULT_MAX_NUM_PATCHES))?;
+            patchify(image, grid, patch_size, resampling)
+        }
+        (VisionGeometry::Fixed { image_size }, None) => {
+            check_patch_size(patch_size)?;
+            let grid = Grid { rows: vision.table_side(), cols: vision.table_side() };
+            check_grid(grid)?;
+            resize_and_cut(image, Size { height: image_size, width: image_size }, grid, patch_size, resampling)
+        }
+        (VisionGeometry::Fixed { image_size }, Some(_)) => Err(ImageError::BudgetOfFixedModel { image_size }),
+    }
+}
+
+/// `to` may exceed the grid on the right and at the bottom.
+fn resize_and_cut(image: &RgbImage, to: Size, grid: Grid, patch_size: usize, resampling: Resampling) -> Result<Patches, ImageError> {
+    let from = Size { height: image.height() as usize, width: image.width() as usize };
+    check_image_sides(from.height, from.width)?;
+    let values = match resampling {
+        Resampling::Hf => {
+            let normalized = std::array::from_fn::<f32, 256, _>(|value| (value as f32 - 127.5) / 127.5);
+            cut(&resize::bytes(image.as_raw(), from, to), to.width, grid, patch_size, |value| normalized[usize::from(value)])
+        }
+        Resampling::Jax => cut(&resize::floats(image.as_raw(), from, to), to.width, grid, patch_size, |value| value),
+    };
+    Ok(Patches { grid, values })
+}
+
+fn cut<T: Copy>(pixels: &[T], width: usize, grid: Grid, patch_size: usize, value: impl Fn(T) -> f32) -> Vec<f32> {
+    let (stride, run) = (width * CHANNELS, patch_size * CHANNELS);
+    let mut values = Vec::with_capacity(grid.patches() * patch_size * run);
+    for row_of_patches in pixels.chunks_exact(patch_size * stride).take(grid.rows) {
+        for col in 0..grid.cols {
+            for line in row_of_patches.chunks_exact(stride) {
+                values.extend(line[col * run..][..run].iter().map(|&pixel| value(pixel)));
+            }
+        }
+    }
+    values
+}
+
+fn check_image_sides(height: usize, width: usize) -> Result<(), ImageError> {
+    let side = 1..=limits::IMAGE_SIDE as usize;
+    if side.contains(&height) && side.contains(&width) { Ok(()) } else { Err(ImageError::Sides { height, width }) }
+}
+
+fn check_patch_size(patch_size: usize) -> Result<(), ImageError> {
+    if (1..=limits::MAX_PATCH_SIZE).contains(&patch_size) { Ok(()) } else { Err(ImageError::PatchSize { patch_size }) }
+}
+
+fn check_grid(grid: Grid) -> Result<(), ImageError> {
+    let side = 1..=limits::MAX_NUM_PATCHES;
+    let fits = side.contains(&grid.rows) && side.contains(&grid.cols) && side.contains(&grid.patches());
+    if fits { Ok(()) } else { Err(ImageError::Grid(grid)) }
+}
+
+/// The patches of several images, one after another without padding.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PatchBatch {
+    values: Vec<f32>,
+    grids: Vec<Grid>,
+    offsets: Vec<u32>,
+}
+
+impl PatchBatch {
+    /// Packs images, all of one patch size, in the given order.
+    pub fn pack(patches: &[Patches]) -> Self {
+        let mut values = Vec::with_capacity(patches.iter().map(|image| image.values.len()).sum());
+        let mut offsets = Vec::with_capacity(patches.len() + 1);
+        let mut tokens = 0;
+        offsets.push(tokens);
+        for image in patches {
+            values.extend_from_slice(&image.values);
+            tokens += image.grid.patches() as u32;
+            offsets.push(tokens);
+        }
+        Self { values, grids: patches.iter().map(|image| image.grid).collect(), offsets }
+    }
+
+    /// `[tokens, patch_size · patch_size · 3]`.
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// One grid per image.
+    pub fn grids(&self) -> &[Grid] {
+        &self.grids
+    }
+
+    /// Image `i` owns tokens `offsets[i]..offsets[i + 1]`: one entry more than there are images.
+    pub fn offsets(&self) -> &[u32] {
+        &self.offsets
+    }
+
+    /// Tokens of all images.
+    pub fn tokens(&self) -> usize {
+        self.grids.iter().map(|grid| grid.patches()).sum()
+    }
+
+    /// Images.
+    pub fn len(&self) -> usize {
+        self.grids.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.grids.is_empty()
+    }
+}

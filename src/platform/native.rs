@@ -1,0 +1,49 @@
+//! Threads by rayon, blocking by pollster.
+
+use std::time::Instant;
+
+use rayon::prelude::*;
+
+/// Calls `run(index, chunk)` for each chunk of `len` elements of `data` (the last may be shorter), on all threads.
+pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, run: impl Fn(usize, &mut [T]) + Sync + Send) {
+    data.par_chunks_mut(len).enumerate().for_each(|(index, chunk)| run(index, chunk));
+}
+
+/// Calls `run(scratch, task)` for each task, on all threads; each thread keeps its own `scratch`.
+pub fn for_each<T: Send, S: Default>(tasks: Vec<T>, run: impl Fn(&mut S, T) + Sync + Send) {
+    tasks.into_par_iter().with_max_len(1).for_each_init(S::default, run);
+}
+
+/// Threads that [`for_each`] uses.
+pub fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Runs a future to its end on this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    pollster::block_on(future)
+}
+
+/// Waits until the GPU has finished a submission. Two minutes without an answer are an error: submissions are cut to take a second.
+#[cfg(feature = "gpu")]
+pub(crate) fn wait_for_gpu(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), wgpu::PollError> {
+    let timeout = Some(std::time::Duration::from_secs(120));
+    device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout }).map(|_| ())
+}
+
+/// Measures elapsed time.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(Instant);
+
+impl Stopwatch {
+    /// Starts now.
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Seconds since the start.
+    pub fn elapsed_secs(&self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,39 @@
+//! One thread and the browser's clock.
+
+/// Calls `run(index, chunk)` for each chunk of `len` elements of `data` (the last may be shorter).
+pub fn for_each_chunk<T>(data: &mut [T], len: usize, run: impl Fn(usize, &mut [T])) {
+    data.chunks_mut(len).enumerate().for_each(|(index, chunk)| run(index, chunk));
+}
+
+/// Calls `run(scratch, task)` for each task.
+pub fn for_each<T, S: Default>(tasks: Vec<T>, run: impl Fn(&mut S, T)) {
+    let mut scratch = S::default();
+    tasks.into_iter().for_each(|task| run(&mut scratch, task));
+}
+
+/// Threads that [`for_each`] uses.
+pub fn threads() -> usize {
+    1
+}
+
+/// Nothing to wait for: the browser polls its GPU and resolves the promises that the caller awaits.
+#[cfg(feature = "gpu")]
+pub(crate) fn wait_for_gpu(_device: &wgpu::Device, _submission: wgpu::SubmissionIndex) -> Result<(), wgpu::PollError> {
+    Ok(())
+}
+
+/// Measures elapsed time.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(f64);
+
+impl Stopwatch {
+    /// Starts now.
+    pub fn start() -> Self {
+        Self(js_sys::Date::now())
+    }
+
+    /// Seconds since the start.
+    pub fn elapsed_secs(&self) -> f64 {
+        (js_sys::Date::now() - self.0) / 1000.0
+    }
+}
