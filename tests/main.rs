@@ -5,6 +5,8 @@ mod config;
 mod cpu;
 #[cfg(feature = "gpu")]
 mod gpu;
+#[cfg(feature = "hub")]
+mod hub;
 mod images;
 mod parity;
 mod reference;
