@@ -154,6 +154,8 @@ impl Device {
 
     /// An error if the device is lost.
     pub(super) fn check_alive(&self) -> Result<(), GpuError> {
+        // Native drivers tell of a loss only when asked. This does not wait; whether work is pending does not matter here.
+        let _ = self.raw.poll(wgpu::PollType::Poll);
         match self.lost.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             Some(reason) => Err(GpuError::DeviceLost(reason.clone())),
             None => Ok(()),

@@ -74,6 +74,8 @@ pub(super) async fn run(
     batch: &Batch<'_>,
 ) -> Result<Vec<Vec<f32>>, GpuError> {
     let bytes: u64 = batch.data.outputs.iter().map(|&id| batch.bytes(id)).sum();
+    // An empty range cannot be mapped, and without a mapping nothing would wait for a run that returns nothing.
+    let bytes = bytes.max(wgpu::MAP_ALIGNMENT);
     let running = device.guarded("running a batch", || submit(device, prepared, gemm, batch, bytes)).await?;
     for submission in running.submissions {
         if let Err(error) = platform::wait_for_gpu(&device.raw, submission) {

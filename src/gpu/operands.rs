@@ -136,7 +136,7 @@ fn check_step(plan: &Plan, slots: &Slots, weights: &[GpuWeight], step: &Step) ->
 }
 
 fn check_head(head_dim: usize) -> Result<(), String> {
-    let fits = head_dim % 8 == 0 && (8..=MAX_HEAD_DIM).contains(&head_dim);
+    let fits = head_dim.is_multiple_of(8) && (8..=MAX_HEAD_DIM).contains(&head_dim);
     fits.then_some(()).ok_or_else(|| format!("head_dim is {head_dim}, not a multiple of 8 up to {MAX_HEAD_DIM}"))
 }
 

@@ -19,44 +19,44 @@ pub(super) struct Counts {
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct GemmShape {
-    rows_of: u32,
-    n4: u32,
-    k4: u32,
+    pub(super) rows_of: u32,
+    pub(super) n4: u32,
+    pub(super) k4: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct LayerNormShape {
-    rows_of: u32,
-    dim: u32,
-    eps: f32,
+    pub(super) rows_of: u32,
+    pub(super) dim: u32,
+    pub(super) eps: f32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct AttentionShape {
-    heads: u32,
-    scale: f32,
+    pub(super) heads: u32,
+    pub(super) scale: f32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct PoolingAttentionShape {
-    heads: u32,
-    head4: u32,
-    scale: f32,
+    pub(super) heads: u32,
+    pub(super) head4: u32,
+    pub(super) scale: f32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct SelectLastShape {
-    dim: u32,
+    pub(super) dim: u32,
 }
 
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct L2NormalizeShape {
-    dim: u32,
+    pub(super) dim: u32,
 }
 
 /// One workgroup's share of `attention`: queries `first` to `first` + 31 of the segment whose tokens are `begin` to `end`.
