@@ -1,11 +1,13 @@
 //! Polyglance.
 
 pub mod config;
+pub mod cpu;
 pub mod encoder;
 #[cfg(feature = "gpu")]
 pub mod gpu;
-pub mod kernels;
 pub mod image;
+pub mod kernels;
 pub mod limits;
 pub mod platform;
+pub mod text;
 pub mod weights;

@@ -5,4 +5,6 @@
 #[cfg(feature = "gpu")]
 mod gpu;
 mod images;
+mod parity;
 mod reference;
+mod support;

@@ -7,7 +7,7 @@ use super::block::Steps;
 use super::plan::{Plan, Role, Step};
 use super::pooling::PoolingWeights;
 use super::weights::{BlockWeights, Linear, Norm, Specs, Transform, WeightShape, WeightSpec};
-use crate::config::VisionConfig;
+use crate::config::{VisionConfig, VisionGeometry};
 use crate::kernels::{Counts, Epilogue, Rows};
 
 /// Which hidden state to return.
@@ -36,12 +36,12 @@ impl VisionTower {
         let (width, patch_dim) = (config.tower.width, config.patch_dim());
         let mut specs = Specs::default();
         let embedding = "vision_model.embeddings.patch_embedding";
+        let transform = match config.geometry {
+            VisionGeometry::Fixed { .. } => Transform::LinearFromConv { patch_size: config.patch_size },
+            VisionGeometry::NaFlex { .. } => Transform::Stack,
+        };
         let patch_embedding = Linear {
-            weight: specs.add(
-                &[&format!("{embedding}.weight")],
-                WeightShape::Matrix { n: width, k: patch_dim },
-                Transform::PatchEmbedding,
-            ),
+            weight: specs.add(&[&format!("{embedding}.weight")], WeightShape::Matrix { n: width, k: patch_dim }, transform),
             bias: specs.add(&[&format!("{embedding}.bias")], WeightShape::Vector { len: width }, Transform::Stack),
         };
         let blocks = (0..config.tower.depth)

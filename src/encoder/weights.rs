@@ -39,8 +39,11 @@ pub enum WeightShape {
 pub enum Transform {
     /// The tensors' values one after the other: q, k and v become one matrix, so that one `gemm` projects all three.
     Stack,
-    /// A Conv2d kernel `[D, 3, P, P]` becomes a Linear on flattened patches `[D, P·P·3]`; a 2-D tensor is one already.
-    PatchEmbedding,
+    /// A Conv2d kernel `[D, 3, P, P]` becomes a Linear on flattened patches `[D, P·P·3]`.
+    LinearFromConv {
+        /// P.
+        patch_size: usize,
+    },
     /// The values after the first `n`: the keys' and values' part of a fused `in_proj`.
     After(usize),
     /// Wq·probe + bq from (probe, in_proj_weight, in_proj_bias): the MAP head's query, which is the same for every image.
@@ -56,10 +59,7 @@ impl WeightSpec {
         }
         Ok(match (self.transform, &mut *tensors) {
             (Transform::Stack, [whole]) => std::mem::take(whole),
-            (Transform::PatchEmbedding, [kernel]) => {
-                let rank = checkpoint.shape(&self.tensors[0]).map_or(0, <[usize]>::len);
-                if rank == 4 { Cow::Owned(linear_from_conv(kernel, checkpoint.config().vision.patch_size)) } else { std::mem::take(kernel) }
-            }
+            (Transform::LinearFromConv { patch_size }, [kernel]) => Cow::Owned(linear_from_conv(kernel, patch_size)),
             (Transform::After(skip), [whole]) => match std::mem::take(whole) {
                 Cow::Borrowed(values) => Cow::Borrowed(&values[skip..]),
                 Cow::Owned(values) => Cow::Owned(values[skip..].to_vec()),

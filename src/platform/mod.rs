@@ -13,14 +13,3 @@ pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
 pub use imp::block_on;
 #[cfg(feature = "gpu")]
 pub(crate) use imp::wait_for_gpu;
-
-/// Marks futures and trait objects that cross threads natively. In the browser everything stays on one thread and wgpu's types are not `Send`.
-#[cfg(not(target_family = "wasm"))]
-pub trait MaybeSend: Send {}
-#[cfg(not(target_family = "wasm"))]
-impl<T: Send + ?Sized> MaybeSend for T {}
-/// Marks futures and trait objects that cross threads natively. In the browser everything stays on one thread and wgpu's types are not `Send`.
-#[cfg(target_family = "wasm")]
-pub trait MaybeSend {}
-#[cfg(target_family = "wasm")]
-impl<T: ?Sized> MaybeSend for T {}
