@@ -8,27 +8,24 @@ use polyglance::platform::block_on;
 use polyglance::weights::Checkpoint;
 
 /// `tests/oracle/fixtures/…`.
-pub fn fixture(path: &str) -> PathBuf {
+pub(crate) fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/fixtures").join(path)
 }
 
 /// Opens a model of `fixtures/models`.
-pub fn checkpoint(name: &str) -> Arc<Checkpoint> {
+pub(crate) fn checkpoint(name: &str) -> Arc<Checkpoint> {
     Arc::new(block_on(Checkpoint::open(&fixture(&format!("models/{name}")))).expect("the fixture opens"))
 }
 
-/// Mesa's software Vulkan driver, which tests use where there is no GPU.
-pub const SOFTWARE_ADAPTER: &str = "llvmpipe";
-
 /// A model on the CPU.
-pub fn on_cpu(checkpoint: &Arc<Checkpoint>) -> Encoder {
+pub(crate) fn on_cpu(checkpoint: &Arc<Checkpoint>) -> Encoder {
     let options = EncoderOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
     block_on(Encoder::new(Arc::clone(checkpoint), options)).expect("the CPU is always there")
 }
 
 /// A model on any GPU, a software one if need be. Without one, prints so and returns `None`: such a test is skipped, visibly.
 #[cfg(feature = "gpu")]
-pub fn on_gpu(checkpoint: &Arc<Checkpoint>, precision: Precision) -> Option<Encoder> {
+pub(crate) fn on_gpu(checkpoint: &Arc<Checkpoint>, precision: Precision) -> Option<Encoder> {
     let options = EncoderOptions { device: DeviceChoice::Gpu, precision };
     match block_on(Encoder::new(Arc::clone(checkpoint), options)) {
         Ok(encoder) => Some(encoder),
@@ -41,7 +38,7 @@ pub fn on_gpu(checkpoint: &Arc<Checkpoint>, precision: Precision) -> Option<Enco
 }
 
 /// ‖a − b‖₂ / ‖b‖₂ of the worst row.
-pub fn worst_row_error(got: &[f32], want: &[f32], cols: usize) -> f64 {
+pub(crate) fn worst_row_error(got: &[f32], want: &[f32], cols: usize) -> f64 {
     assert_eq!(got.len(), want.len(), "row counts differ");
     let norm = |row: &mut dyn Iterator<Item = f64>| row.map(|v| v * v).sum::<f64>().sqrt();
     let error = |(got, want): (&[f32], &[f32])| {

@@ -79,7 +79,10 @@ mod gpu {
 
         async fn upload(&self, values: &[f32], shape: WeightShape) -> Result<GpuWeight, EncoderError> {
             Ok(match shape {
-                WeightShape::Matrix { n, k } => self.backend.upload_matrix(values, n, k, self.precision).await?,
+                WeightShape::Matrix { n, k, exact } => {
+                    let precision = if exact { WeightPrecision::F32 } else { self.precision };
+                    self.backend.upload_matrix(values, n, k, precision).await?
+                }
                 WeightShape::Vector { .. } => self.backend.upload_vector(values).await?,
             })
         }

@@ -41,7 +41,11 @@ impl VisionTower {
             VisionGeometry::NaFlex { .. } => Transform::Stack,
         };
         let patch_embedding = Linear {
-            weight: specs.add(&[&format!("{embedding}.weight")], WeightShape::Matrix { n: width, k: patch_dim }, transform),
+            weight: specs.add(
+                &[&format!("{embedding}.weight")], // Exact: its error enters the residual stream that every block reads, and it is small.
+                WeightShape::Matrix { n: width, k: patch_dim, exact: true },
+                transform,
+            ),
             bias: specs.add(&[&format!("{embedding}.bias")], WeightShape::Vector { len: width }, Transform::Stack),
         };
         let blocks = (0..config.tower.depth)

@@ -60,7 +60,6 @@ pub struct Tokenizer {
     eos: u32,
     pad: u32,
     positions: usize,
-    vocab_size: usize,
 }
 
 impl Tokenizer {
@@ -79,15 +78,18 @@ impl Tokenizer {
         pipeline.with_normalizer(Some(normalizers)).map_err(failed)?;
         pipeline.with_pre_tokenizer(file.pre_tokenizer);
         pipeline.add_tokens(file.added_tokens).map_err(failed)?;
-        check_vocabulary(pipeline.get_vocab_size(true).max(file.largest_id as usize + 1), config.vocab_size)?;
+        check_vocabulary(pipeline.get_vocab_size(true).max((file.largest_id as usize).saturating_add(1)), config.vocab_size)?;
         let (eos, pad) = eos_and_pad(&pipeline, file.pad_id)?;
-        Ok(Self { pipeline, options, eos, pad, positions: config.positions, vocab_size: config.vocab_size })
+        if pad as usize >= config.vocab_size {
+            return Err(TextError::WrongTokenizer(format!("it pads with token {pad}, and the model has {}", config.vocab_size)));
+        }
+        Ok(Self { pipeline, options, eos, pad, positions: config.positions })
     }
 
     /// Token ids of one text: at most `positions - 1` tokens of it, EOS, padding.
     ///
     /// # Errors
-    /// A text above [`limits::TEXT_BYTES`], or one that this tokenizer cannot express in the model's vocabulary.
+    /// A text above [`limits::TEXT_BYTES`], or one with characters that this tokenizer has no token for, not even an unknown one.
     pub fn encode(&self, text: &str) -> Result<Tokens, TextError> {
         if text.len() as u64 > limits::TEXT_BYTES {
             return Err(TextError::TextTooLong { bytes: text.len() });
@@ -98,12 +100,9 @@ impl Tokenizer {
             self.pipeline.encode_fast(text, false)
         };
         let encoding = encoding.map_err(|error| TextError::Tokenize(error.to_string()))?;
-        let kept = encoding.get_ids().len().min(self.positions - 1);
+        let kept = encoding.get_ids().len().min(self.positions.saturating_sub(1));
         let mut ids: Vec<u32> = encoding.get_ids().iter().take(kept).copied().chain([self.eos]).collect();
         ids.resize(self.positions, self.pad);
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= self.vocab_size) {
-            return Err(TextError::WrongTokenizer(format!("it gives token {id}, but the model has {} tokens", self.vocab_size)));
-        }
         Ok(Tokens { ids, truncated: kept < encoding.get_ids().len() })
     }
 

@@ -86,8 +86,10 @@ fn header(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> 
         cursor = end;
     }
     // Padding to 8 bytes aligns the tensors for readers that map the file.
-    let header = serde_json::Value::Object(header).to_string();
-    Ok(format!("{header:<width$}", width = header.len().next_multiple_of(8)))
+    let mut header = serde_json::Value::Object(header).to_string();
+    let padding = header.len().next_multiple_of(8) - header.len();
+    header.push_str(&" ".repeat(padding));
+    Ok(header)
 }
 
 /// Writes a file through a temporary one in the same folder: synced, then renamed over `path`. On any error the temporary file is

@@ -31,25 +31,8 @@ fn check_gemm(backend: &GpuBackend, rows: usize, n: usize, k: usize, epilogue: E
 
 #[test]
 fn gemm_survives_every_size() {
-    // Rows, n, k: the models' widths and MLPs, tails of tiles in every direction, sizes that are no multiples of 4.
-    const SIZES: [(usize, usize, usize); 14] = [
-        (1, 1, 1),
-        (3, 5, 7),
-        (67, 130, 30),
-        (64, 64, 16),
-        (65, 68, 20),
-        (5, 768, 768),
-        (2, 1024, 1024),
-        (3, 4304, 1152),
-        (3, 1152, 4304),
-        (2, 1536, 1536),
-        (9, 96, 588),
-        (4096, 8, 16),
-        (65_535, 4, 4),
-        (65_536, 4, 4),
-    ];
     for backend in backends() {
-        for (index, (rows, n, k)) in SIZES.into_iter().enumerate() {
+        for (index, (rows, n, k)) in reference::GEMM_SIZES.into_iter().enumerate() {
             let epilogue = [Epilogue::Store, Epilogue::Gelu, Epilogue::Accumulate][index % 3];
             check_gemm(backend, rows, n, k, epilogue, WeightPrecision::F32);
             check_gemm(backend, rows, n, k, epilogue, WeightPrecision::F16);
