@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use image::{Rgb, RgbImage};
-use polyglance::config::{TowerConfig, VisionConfig, VisionGeometry};
+use polyglance::config::{Preprocessing, TowerConfig, VisionConfig, VisionGeometry};
 use polyglance::image::{
     ExtensionSupport, Grid, ImageError, PatchBatch, Patches, Resampling, decodable_extensions, decode, extension_support, patchify,
     preprocess, target_grid,
@@ -63,7 +63,7 @@ fn value_bytes(patches: &Patches) -> Vec<u8> {
 
 fn vision(patch_size: usize, geometry: VisionGeometry) -> VisionConfig {
     let tower = TowerConfig { width: 64, mlp_dim: 64, depth: 1, heads: 1, layer_norm_eps: 1e-6 };
-    VisionConfig { tower, patch_size, geometry }
+    VisionConfig { tower, patch_size, geometry, preprocessing: Preprocessing::SIGLIP2 }
 }
 
 // --- grid ------------------------------------------------------------------------------------------------------------
