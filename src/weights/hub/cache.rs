@@ -11,7 +11,6 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,8 +95,8 @@ impl Repository {
     }
 
     /// Takes the lock that `huggingface_hub` takes for this blob, so that two processes do not download it at once.
-    /// `wait` is asked again and again while another process holds it.
-    pub(super) fn lock(&self, etag: &str, mut wait: impl FnMut() -> ControlFlow<()>) -> Result<File, HubError> {
+    /// `wait` is called again and again while another process holds it, and may give up.
+    pub(super) fn lock(&self, etag: &str, mut wait: impl FnMut() -> Result<(), HubError>) -> Result<File, HubError> {
         let path = self.locks.join(format!("{etag}.lock"));
         create_parent(&path)?;
         let failed = |source| HubError::Io { path: path.clone(), source };
@@ -105,8 +104,10 @@ impl Repository {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if wait().is_break() => return Err(HubError::Cancelled),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+                Err(TryLockError::WouldBlock) => {
+                    wait()?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 // Some network file systems have no locks; the rename at the end keeps the cache whole without them.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),
