@@ -399,7 +399,7 @@ fn transient_failures_are_retried_and_lasting_ones_are_not() {
         assert_eq!(world.server.requests().len(), 3);
     }
     for (status, code) in [(401, ""), (403, "GatedRepo"), (404, "RepoNotFound")] {
-        let world = World::new(move |_, _| Some(Reply::status(status).with("X-Error-Code", code)));
+        let world = World::new(move |_, _| Some(Reply::status(status).with("X-Error-Code", &code)));
         let error = world.fetch().unwrap_err();
         let message = error.to_string();
         match status {
@@ -443,7 +443,7 @@ fn answers_that_are_no_hubs_are_refused() {
         assert!(matches!(error, HubError::NotAHub { .. } | HubError::NoWeights { .. }), "{listing}: {error}");
     }
     for etag in ["", "../../../evil", "a/b", ".hidden"] {
-        let world = World::new(move |request, _| (request.method == "HEAD").then(|| Reply::status(200).with("ETag", etag)));
+        let world = World::new(move |request, _| (request.method == "HEAD").then(|| Reply::status(200).with("ETag", &etag)));
         let error = world.fetch().unwrap_err();
         assert!(matches!(error, HubError::NotAHub { .. }), "{etag}: {error}");
     }
