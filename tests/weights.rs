@@ -304,7 +304,8 @@ fn flipped_header_bits_never_panic_or_change_a_tensor_unseen() {
     let config = tiny_config(true);
     let whole = safetensors(&tensors(&config));
     let header_len = u64::from_le_bytes(*whole.first_chunk().unwrap()) as usize;
-    for bit in 0..(8 + header_len) * 8 {
+    // Every third bit, so that over 24 bits each bit of a byte has its turn.
+    for bit in (0..(8 + header_len) * 8).step_by(3) {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         // A flip inside the metadata's text is harmless; any other must be noticed.

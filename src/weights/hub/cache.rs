@@ -68,7 +68,7 @@ impl Repository {
 
     /// Records what a revision means. Done last, so that an interrupted fetch leaves the old snapshot current.
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        if is_commit(revision) {
+        if self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         let path = self.root.join("refs").join(revision);
@@ -78,14 +78,17 @@ impl Repository {
 
     /// Makes `snapshots/<commit>/<file>` mean the blob.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
-        let pointer = self.snapshot(commit).join(file);
+        let (pointer, blob) = (self.snapshot(commit).join(file), self.blob(etag));
+        // Left alone if right: the cache may be shared read-only, and others may be reading.
+        if pointer.canonicalize().ok().is_some_and(|target| blob.canonicalize().is_ok_and(|blob| target == blob)) {
+            return Ok(());
+        }
         create_parent(&pointer)?;
         let failed = |source| HubError::Io { path: pointer.clone(), source };
         match fs::remove_file(&pointer) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let blob = self.blob(etag);
         let target = Path::new("..").join("..").join("blobs").join(etag);
         // Without the right to make links (Windows), a second name for the same bytes, then a copy.
         symlink(&target, &pointer)
