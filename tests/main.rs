@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 #![allow(clippy::disallowed_methods, reason = "tests run natively, measure time and read expected images without our decoder")]
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
 mod config;
 mod cpu;
 #[cfg(feature = "gpu")]
