@@ -46,6 +46,7 @@ impl Reply {
         Self::Full(302, vec![("Location".into(), location)], vec![])
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers read better without a reference")]
     pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
         if let Self::Full(_, headers, _) = &mut self {
             headers.push((name.to_owned(), value.to_string()));
