@@ -1,4 +1,4 @@
-//! Image files to patches: decoding untrusted bytes under [`limits`](crate::limits), the NaFlex grid, resizing, packed batches.
+//! Image files to patches: decoding untrusted bytes under [`limits`], the NaFlex grid, resizing, packed batches.
 //!
 //! ```no_run
 //! use polyglance::image::{Resampling, decode, patchify, target_grid};
