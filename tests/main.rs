@@ -1,8 +1,6 @@
 //! The integration tests: one binary, one module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
-
 mod config;
 mod cpu;
 #[cfg(feature = "gpu")]
