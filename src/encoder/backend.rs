@@ -123,6 +123,7 @@ impl<B: Backend> Loaded<B> {
         self.backend.max_tokens(&tower.plan(Counts { tokens: 1, segments: 1 })).max(1)
     }
 
+    #[cfg(feature = "gpu")]
     pub(super) const fn has(&self, tower: &Tower<'_>) -> bool {
         self.towers[tower.index()].is_some()
     }

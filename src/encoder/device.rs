@@ -103,7 +103,7 @@ pub(super) struct Device {
 enum OnDevice {
     Cpu(Loaded<CpuBackend>),
     #[cfg(feature = "gpu")]
-    Gpu(Loaded<Gpu>),
+    Gpu(Box<Loaded<Gpu>>),
 }
 
 impl Device {
@@ -211,7 +211,7 @@ impl Device {
             if error <= Self::tolerance(gpu.precision) {
                 let name = gpu.backend.info().to_string();
                 let description = DeviceDescription { backend: "GPU", name, precision: name_of(gpu.precision), reason };
-                return Ok(Self { loaded: OnDevice::Gpu(Loaded::new(gpu)), description });
+                return Ok(Self { loaded: OnDevice::Gpu(Box::new(Loaded::new(gpu))), description });
             }
             let failure = format!("{} computes wrongly in {} (relative error {error:.1e})", gpu.backend.info(), name_of(gpu.precision));
             tracing::warn!("{failure}");

@@ -5,6 +5,7 @@
 
 mod backend;
 mod block;
+#[cfg(feature = "gpu")]
 mod check;
 mod device;
 mod error;

@@ -8,7 +8,7 @@ use super::operands::{self, stride};
 use super::prepared::{Prepared, Work, buffer};
 use super::readback::{Mapping, start_mapping};
 use super::uniforms::{Counts, QueryTile, query_tiles};
-use crate::encoder::{BatchData, Buffer, BufferId, Plan};
+use crate::encoder::plan::{BatchData, Buffer, BufferId, Plan};
 use crate::kernels::Counts as Live;
 use crate::platform;
 

@@ -27,7 +27,7 @@ pub use device::{AdapterChoice, AdapterSummary, adapters};
 pub use error::GpuError;
 pub use weight::{GpuWeight, WeightPrecision};
 
-use crate::encoder::{BatchData, Plan};
+use crate::encoder::plan::{BatchData, Plan};
 
 /// Plans that stay prepared: two towers at two capacities each.
 const MAX_PREPARED: usize = 4;

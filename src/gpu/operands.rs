@@ -3,7 +3,7 @@
 use super::GpuError;
 use super::uniforms::{self, Counts};
 use super::weight::GpuWeight;
-use crate::encoder::{BufferId, Plan, Slots, Step, WeightId};
+use crate::encoder::plan::{BufferId, Plan, Slots, Step, WeightId};
 use crate::kernels::Rows;
 
 /// The largest head whose accumulators `attention` has room for.

@@ -8,7 +8,7 @@ use super::device::Device;
 use super::shaders::Shader;
 use super::weight::WeightPrecision;
 use super::{GemmVariant, shaders};
-use crate::encoder::Step;
+use crate::encoder::plan::Step;
 use crate::kernels::Epilogue;
 
 /// A shader with the value of its overridable constant.

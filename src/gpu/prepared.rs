@@ -8,7 +8,7 @@ use super::pipelines::{Pipelines, Variant};
 use super::uniforms::{self, Counts, QueryTile};
 use super::weight::{GpuWeight, WeightPrecision};
 use super::{GemmVariant, GpuError};
-use crate::encoder::{BufferId, Plan, Slots, Step};
+use crate::encoder::plan::{BufferId, Plan, Slots, Step};
 
 /// What runs one step.
 pub(super) enum Work {

@@ -128,9 +128,7 @@ fn features(_: &mut Context) -> Result<()> {
     for features in ["", "gpu", "hub"] {
         clippy("polyglance", &["--lib"], features)?;
     }
-    for features in ["cli", "cli,gpu,hub"] {
-        clippy("polyglance", &["--lib", "--bins"], features)?;
-    }
+    clippy("polyglance", &["--lib", "--bins"], "cli")?;
     clippy("polyglance-trainer", &["--bins"], "")
 }
 
