@@ -3,8 +3,11 @@
 pub mod config;
 pub mod cpu;
 pub mod encoder;
-pub mod kernels;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 pub mod image;
+pub mod kernels;
 pub mod limits;
 pub mod platform;
+pub mod text;
 pub mod weights;

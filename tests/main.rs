@@ -1,5 +1,16 @@
-mod images;
-
 //! The integration tests: one binary, one module per subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
+#![allow(clippy::disallowed_methods, reason = "tests run natively, measure time and read expected images without our decoder")]
 
+mod config;
+mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
+#[cfg(feature = "hub")]
+mod hub;
+mod images;
+mod parity;
 mod reference;
+mod support;
+mod text;
+mod weights;

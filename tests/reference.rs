@@ -97,6 +97,24 @@ pub(crate) fn l2_normalize(shape: &L2Normalize, x: &[f32]) -> Vec<f64> {
     y
 }
 
+/// Rows, n, k: the models' widths and MLPs, tails of tiles in every direction, sizes that are no multiples of 4.
+pub(crate) const GEMM_SIZES: [(usize, usize, usize); 14] = [
+    (1, 1, 1),
+    (3, 5, 7),
+    (67, 130, 30),
+    (64, 64, 16),
+    (65, 68, 20),
+    (5, 768, 768),
+    (2, 1024, 1024),
+    (3, 4304, 1152),
+    (3, 1152, 4304),
+    (2, 1536, 1536),
+    (9, 96, 588),
+    (4096, 8, 16),
+    (65_535, 4, 4),
+    (65_536, 4, 4),
+];
+
 /// Token ranges of the segments.
 fn segments(offsets: &[u32]) -> impl Iterator<Item = std::ops::Range<usize>> + '_ {
     offsets.windows(2).map(|pair| pair[0] as usize..pair[1] as usize)

@@ -5,6 +5,7 @@
 
 mod backend;
 mod block;
+#[cfg(feature = "gpu")]
 mod check;
 mod device;
 mod error;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 
 pub use device::{DeviceChoice, DeviceDescription, EncoderOptions, Precision};
 pub use error::EncoderError;
-pub use plan::Plan;
+pub use plan::{BatchData, Buffer, BufferId, Plan, Role, Slots, Step, WeightId};
 pub use position::PositionTable;
 pub use text::TextTower;
 pub use vision::{HiddenLayer, VisionTower};
@@ -108,6 +109,13 @@ impl Encoder {
         self.device.description()
     }
 
+    /// Makes the GPU fail, to test the recovery.
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub fn inject(&self, fault: crate::gpu::Fault) {
+        self.device.inject(fault);
+    }
+
     /// t′: logits are exp(t′)·cos + b.
     pub fn logit_scale(&self) -> f32 {
         self.logit_scale
@@ -164,12 +172,7 @@ impl Encoder {
         }
         let offsets: Vec<u32> = (0..=tokens.len()).map(|i| (i * positions) as u32).collect();
         let stream = self.token_rows(tokens).await?;
-        let job = Job {
-            tower: Tower::Text(&self.text),
-            offsets: &offsets,
-            inputs: &[("stream", &stream)],
-            outputs: &["embeds", "pooled"],
-        };
+        let job = Job { tower: Tower::Text(&self.text), offsets: &offsets, inputs: &[("stream", &stream)], outputs: &["embeds", "pooled"] };
         let mut results = self.device.run(&self.checkpoint, &job).await?.into_iter();
         let mut next = || results.next().unwrap_or_default();
         Ok(TextFeatures { embeds: next(), pooled: next() })

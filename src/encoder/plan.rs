@@ -42,14 +42,47 @@ pub struct Buffer {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[allow(missing_docs, reason = "operands carry the names of the kernel's formula")]
 pub enum Step {
-    Gemm { shape: Gemm, x: BufferId, weight: WeightId, bias: WeightId, y: BufferId },
-    LayerNorm { shape: LayerNorm, x: BufferId, gamma: WeightId, beta: WeightId, y: BufferId },
-    Attention { shape: Attention, qkv: BufferId, y: BufferId },
-    PoolingAttention { shape: PoolingAttention, query: WeightId, kv: BufferId, y: BufferId, weights: BufferId },
-    SelectLast { shape: SelectLast, x: BufferId, y: BufferId },
-    L2Normalize { shape: L2Normalize, x: BufferId, y: BufferId },
+    Gemm {
+        shape: Gemm,
+        x: BufferId,
+        weight: WeightId,
+        bias: WeightId,
+        y: BufferId,
+    },
+    LayerNorm {
+        shape: LayerNorm,
+        x: BufferId,
+        gamma: WeightId,
+        beta: WeightId,
+        y: BufferId,
+    },
+    Attention {
+        shape: Attention,
+        qkv: BufferId,
+        y: BufferId,
+    },
+    PoolingAttention {
+        shape: PoolingAttention,
+        query: WeightId,
+        kv: BufferId,
+        y: BufferId,
+        weights: BufferId,
+    },
+    SelectLast {
+        shape: SelectLast,
+        x: BufferId,
+        y: BufferId,
+    },
+    L2Normalize {
+        shape: L2Normalize,
+        x: BufferId,
+        y: BufferId,
+    },
     /// y = x, for outputs that are snapshots of a buffer that later steps change.
-    Copy { x: BufferId, y: BufferId },
+    Copy {
+        x: BufferId,
+        y: BufferId,
+    },
 }
 
 impl Step {
@@ -81,9 +114,7 @@ impl Step {
     pub fn flops(&self, counts: Counts, segment_tokens: &[usize]) -> u64 {
         match self {
             Self::Gemm { shape, .. } => 2 * (counts.rows(shape.rows) * shape.n * shape.k) as u64,
-            Self::Attention { shape, .. } => {
-                segment_tokens.iter().map(|&t| 4 * (t * t * shape.heads * shape.head_dim) as u64).sum()
-            }
+            Self::Attention { shape, .. } => segment_tokens.iter().map(|&t| 4 * (t * t * shape.heads * shape.head_dim) as u64).sum(),
             Self::PoolingAttention { shape, .. } => 4 * (counts.tokens * shape.heads * shape.head_dim) as u64,
             // Memory-bound steps: an order of magnitude is enough.
             Self::LayerNorm { shape, .. } => 8 * (counts.rows(shape.rows) * shape.dim) as u64,

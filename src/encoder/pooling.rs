@@ -21,13 +21,10 @@ impl PoolingWeights {
         let (d, m) = (tower.width, tower.mlp_dim);
         let in_proj_weight = "vision_model.head.attention.in_proj_weight";
         let in_proj_bias = "vision_model.head.attention.in_proj_bias";
-        let query = specs.add(
-            &["vision_model.head.probe", in_proj_weight, in_proj_bias],
-            WeightShape::Vector { len: d },
-            Transform::ProbeQuery,
-        );
+        let query =
+            specs.add(&["vision_model.head.probe", in_proj_weight, in_proj_bias], WeightShape::Vector { len: d }, Transform::ProbeQuery);
         let kv = Linear {
-            weight: specs.add(&[in_proj_weight], WeightShape::Matrix { n: 2 * d, k: d }, Transform::After(d * d)),
+            weight: specs.add(&[in_proj_weight], WeightShape::Matrix { n: 2 * d, k: d, exact: false }, Transform::After(d * d)),
             bias: specs.add(&[in_proj_bias], WeightShape::Vector { len: 2 * d }, Transform::After(d)),
         };
         Self {

@@ -42,8 +42,8 @@ impl VisionTower {
         };
         let patch_embedding = Linear {
             weight: specs.add(
-                &[&format!("{embedding}.weight")],
-                WeightShape::Matrix { n: width, k: patch_dim },
+                &[&format!("{embedding}.weight")], // Exact: its error enters the residual stream that every block reads, and it is small.
+                WeightShape::Matrix { n: width, k: patch_dim, exact: true },
                 transform,
             ),
             bias: specs.add(&[&format!("{embedding}.bias")], WeightShape::Vector { len: width }, Transform::Stack),

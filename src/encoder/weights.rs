@@ -20,12 +20,14 @@ pub struct WeightSpec {
 /// Shape of a weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightShape {
-    /// A linear layer's `[n, k]`; may be stored as f16.
+    /// A linear layer's `[n, k]`.
     Matrix {
         /// Output features.
         n: usize,
         /// Input features.
         k: usize,
+        /// Whether it stays f32 when the model is stored as f16.
+        exact: bool,
     },
     /// A bias, gamma, beta or query; always f32.
     Vector {
@@ -109,14 +111,19 @@ impl Specs {
 
     /// `{prefix}.weight` `[n, k]` and `{prefix}.bias` `[n]`.
     pub(super) fn linear(&mut self, prefix: &str, n: usize, k: usize) -> Linear {
-        self.stacked(&[prefix], n, k)
+        self.stacked(&[prefix], WeightShape::Matrix { n, k, exact: false }, n)
     }
 
-    /// Several linear layers over the same input, stacked into one of `n` outputs.
-    pub(super) fn stacked(&mut self, prefixes: &[&str], n: usize, k: usize) -> Linear {
+    /// Queries, keys and values of `width` each, stacked into one matrix. It stays exact: attention logits of released models reach ±50,
+    /// where a relative error of f16's size in q or k becomes one of several percent in the attention weights.
+    pub(super) fn qkv(&mut self, prefixes: [&str; 3], width: usize) -> Linear {
+        self.stacked(&prefixes, WeightShape::Matrix { n: 3 * width, k: width, exact: true }, 3 * width)
+    }
+
+    fn stacked(&mut self, prefixes: &[&str], weight: WeightShape, n: usize) -> Linear {
         let names = |suffix: &str| prefixes.iter().map(|prefix| format!("{prefix}.{suffix}")).collect::<Vec<_>>();
         let mut add = |names: Vec<String>, shape| self.add(&names.iter().map(String::as_str).collect::<Vec<_>>(), shape, Transform::Stack);
-        Linear { weight: add(names("weight"), WeightShape::Matrix { n, k }), bias: add(names("bias"), WeightShape::Vector { len: n }) }
+        Linear { weight: add(names("weight"), weight), bias: add(names("bias"), WeightShape::Vector { len: n }) }
     }
 
     /// `{prefix}.weight` and `{prefix}.bias` of a LayerNorm.
@@ -144,7 +151,7 @@ impl BlockWeights {
         let (q, k, v) = (name("self_attn.q_proj"), name("self_attn.k_proj"), name("self_attn.v_proj"));
         Self {
             norm1: specs.norm(&name("layer_norm1"), d),
-            qkv: specs.stacked(&[&q, &k, &v], 3 * d, d),
+            qkv: specs.qkv([&q, &k, &v], d),
             out: specs.linear(&name("self_attn.out_proj"), d, d),
             norm2: specs.norm(&name("layer_norm2"), d),
             fc1: specs.linear(&name("mlp.fc1"), m, d),

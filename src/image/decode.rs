@@ -31,7 +31,12 @@ pub fn decode(bytes: &[u8], limits: &Limits) -> Result<DecodedImage, ImageError>
         return Err(ImageError::FileTooLarge { bytes: bytes.len() as u64, limit: limits.encoded_image_bytes });
     }
     let (format, name) = formats::recognize(bytes)?;
-    if format == ImageFormat::Jpeg && !jpeg_reaches_its_end(bytes) {
+    let is_whole = match format {
+        ImageFormat::Jpeg => jpeg_reaches_its_end(bytes),
+        ImageFormat::WebP => webp_reaches_its_end(bytes),
+        _ => true,
+    };
+    if !is_whole {
         return Err(ImageError::Damaged { format: name, reason: "it ends before the picture does".to_owned() });
     }
     contain(|| decode_format(bytes, format, name, limits))
@@ -127,4 +132,10 @@ fn jpeg_reaches_its_end(bytes: &[u8]) -> bool {
     }
     // Bytes between segments: unusual, and for the decoder to judge.
     !rest.is_empty()
+}
+
+/// Whether a WebP file is as long as its header says. Its EXIF block stands at the end, and with it the way up.
+fn webp_reaches_its_end(bytes: &[u8]) -> bool {
+    let announced = bytes.get(4..).and_then(|rest| rest.first_chunk()).map(|&size| u32::from_le_bytes(size));
+    announced.is_some_and(|size| bytes.len() as u64 >= u64::from(size) + 8)
 }

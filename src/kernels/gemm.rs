@@ -107,7 +107,11 @@ fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task
         let first_row = block * block_rows;
         let rows = first_row..first_row + y.len() / n;
         let first_task = tasks.len();
-        tasks.extend((0..n).step_by(columns).map(|first_column| Task { rows: rows.clone(), first_column, y: Vec::with_capacity(rows.len()) }));
+        tasks.extend((0..n).step_by(columns).map(|first_column| Task {
+            rows: rows.clone(),
+            first_column,
+            y: Vec::with_capacity(rows.len()),
+        }));
         for row in y.chunks_exact_mut(n) {
             for (task, part) in tasks[first_task..].iter_mut().zip(row.chunks_mut(columns)) {
                 task.y.push(part);

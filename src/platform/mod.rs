@@ -11,3 +11,5 @@ pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
 
 #[cfg(not(target_family = "wasm"))]
 pub use imp::block_on;
+#[cfg(feature = "gpu")]
+pub(crate) use imp::wait_for_gpu;

@@ -24,6 +24,13 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
 }
 
+/// Waits until the GPU has finished a submission. Two minutes without an answer are an error: submissions are cut to take a second.
+#[cfg(feature = "gpu")]
+pub(crate) fn wait_for_gpu(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), wgpu::PollError> {
+    let timeout = Some(std::time::Duration::from_secs(120));
+    device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout }).map(|_| ())
+}
+
 /// Measures elapsed time.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(Instant);

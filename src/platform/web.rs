@@ -16,6 +16,12 @@ pub fn threads() -> usize {
     1
 }
 
+/// Nothing to wait for: the browser polls its GPU and resolves the promises that the caller awaits.
+#[cfg(feature = "gpu")]
+pub(crate) fn wait_for_gpu(_device: &wgpu::Device, _submission: wgpu::SubmissionIndex) -> Result<(), wgpu::PollError> {
+    Ok(())
+}
+
 /// Measures elapsed time.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(f64);

@@ -78,7 +78,8 @@ impl Array {
                 Ok(parts)
             }
             Packing::Deflated { stream, skip } => {
-                let shifted: Vec<_> = ranges.iter().map(|range| range.start.saturating_add(*skip)..range.end.saturating_add(*skip)).collect();
+                let shifted: Vec<_> =
+                    ranges.iter().map(|range| range.start.saturating_add(*skip)..range.end.saturating_add(*skip)).collect();
                 Ok(inflate(file, stream, &shifted).await?.into_iter().map(Cow::Owned).collect())
             }
         }

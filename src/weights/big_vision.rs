@@ -40,9 +40,7 @@ pub(crate) fn npz_candidates(spec: &TensorSpec, config: &ModelConfig) -> Vec<Can
         }
         "vision_model.embeddings.patch_embedding.weight" => whole("img/embedding/kernel", &[vision.patch_dim(), width], Layout::Transposed),
         "vision_model.embeddings.patch_embedding.bias" => whole("img/embedding/bias", &[width], Layout::AsIs),
-        "vision_model.embeddings.position_embedding.weight" if fixed => {
-            whole("img/pos_embedding", &[1, side * side, width], Layout::AsIs)
-        }
+        "vision_model.embeddings.position_embedding.weight" if fixed => whole("img/pos_embedding", &[1, side * side, width], Layout::AsIs),
         "vision_model.embeddings.position_embedding.weight" => whole("img/pos_embedding", &[side, side, width], Layout::AsIs),
         "vision_model.post_layernorm.weight" => whole("img/Transformer/encoder_norm/scale", &[width], Layout::AsIs),
         "vision_model.post_layernorm.bias" => whole("img/Transformer/encoder_norm/bias", &[width], Layout::AsIs),

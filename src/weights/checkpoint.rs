@@ -85,11 +85,8 @@ impl Checkpoint {
             }
         };
         let specs = expected_tensors(&config);
-        let bound = if is_npz {
-            catalog.bind(specs, |spec| npz_candidates(spec, &config))
-        } else {
-            catalog.bind(specs, safetensors_candidates)
-        };
+        let bound =
+            if is_npz { catalog.bind(specs, |spec| npz_candidates(spec, &config)) } else { catalog.bind(specs, safetensors_candidates) };
         let (bindings, mut unused) = bound.map_err(|problems| WeightsError::Mismatch { file: name.clone(), problems })?;
         unused.extend(others);
         // Older exports carry the buffer 0, 1, 2, …, which is no parameter.
@@ -236,7 +233,8 @@ impl Folder {
             names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
         names.sort_unstable();
-        names.retain(|name| name.ends_with(".safetensors") || name.ends_with(".npz") || [CONFIG, INDEX, TOKENIZER].contains(&name.as_str()));
+        names
+            .retain(|name| name.ends_with(".safetensors") || name.ends_with(".npz") || [CONFIG, INDEX, TOKENIZER].contains(&name.as_str()));
         match path.file_name().map(|name| name.to_string_lossy()) {
             Some(file) if !is_folder && file.ends_with(".npz") => {
                 names.retain(|name| *name == file || [CONFIG, TOKENIZER].contains(&name.as_str()));

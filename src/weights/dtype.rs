@@ -27,14 +27,14 @@ impl Dtype {
     }
 
     /// Little-endian bytes as f32, borrowed where they already are aligned f32. A partial number at the end is dropped.
-    pub(crate) fn decode<'a>(self, bytes: Cow<'a, [u8]>) -> Cow<'a, [f32]> {
-        if let (Self::F32, Cow::Borrowed(bytes), true) = (self, &bytes, cfg!(target_endian = "little"))
+    pub(crate) fn decode<'a>(self, bytes: &Cow<'a, [u8]>) -> Cow<'a, [f32]> {
+        if let (Self::F32, Cow::Borrowed(bytes), true) = (self, bytes, cfg!(target_endian = "little"))
             && let Ok(values) = bytemuck::try_cast_slice(bytes)
         {
             return Cow::Borrowed(values);
         }
         let mut values = vec![0.0; bytes.len() / self.size()];
-        self.decode_into(&bytes, &mut values);
+        self.decode_into(bytes, &mut values);
         Cow::Owned(values)
     }
 

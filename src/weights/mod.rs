@@ -9,8 +9,8 @@ mod binding;
 mod checkpoint;
 mod dtype;
 mod error;
-//HUB #[cfg(all(feature = "hub", not(target_family = "wasm")))]
-//HUB pub mod hub;
+#[cfg(all(feature = "hub", not(target_family = "wasm")))]
+pub mod hub;
 mod inflate;
 mod names;
 mod npz;

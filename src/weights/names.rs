@@ -114,11 +114,7 @@ pub(crate) fn safetensors_candidates(spec: &TensorSpec) -> Vec<Candidate> {
     let kind = spec.name.strip_prefix("vision_model.head.attention.in_proj_");
     if let (Some(kind), Some((rows, rest))) = (kind, spec.shape.split_first()) {
         let shape: Vec<usize> = std::iter::once(rows / 3).chain(rest.iter().copied()).collect();
-        let part = |letter| Wanted {
-            name: format!("vision_model.head.attention.{letter}_proj.{kind}"),
-            shape: shape.clone(),
-            layer: None,
-        };
+        let part = |letter| Wanted { name: format!("vision_model.head.attention.{letter}_proj.{kind}"), shape: shape.clone(), layer: None };
         candidates.push(Candidate { parts: ["q", "k", "v"].map(part).into(), layout: Layout::AsIs });
     }
     candidates

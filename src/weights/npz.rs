@@ -40,7 +40,7 @@ async fn read_array(file: &NamedSource, file_index: usize, entry: &Entry) -> Res
             &mapped
         }
         Content::Deflated(stream) => {
-            inflated = inflate(file, stream, &[0..prefix_len]).await?.concat();
+            inflated = inflate(file, stream, std::slice::from_ref(&(0..prefix_len))).await?.concat();
             &inflated
         }
     };

@@ -59,7 +59,11 @@ pub(crate) async fn read_directory(file: &NamedSource) -> Result<Vec<Entry>, Wei
         return Err(damaged(&format!("{} entries, more than the {} allowed", directory.entries, limits::NPZ_ENTRIES)));
     }
     if directory.len > limits::SAFETENSORS_HEADER_BYTES {
-        return Err(damaged(&format!("a zip directory of {} bytes, more than the {} allowed", directory.len, limits::SAFETENSORS_HEADER_BYTES)));
+        return Err(damaged(&format!(
+            "a zip directory of {} bytes, more than the {} allowed",
+            directory.len,
+            limits::SAFETENSORS_HEADER_BYTES
+        )));
     }
     let bytes = file.read(directory.offset, directory.len).await?;
     let mut fields = Fields(&bytes);

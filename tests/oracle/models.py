@@ -206,7 +206,8 @@ def scale_attention_logits(attention: torch.nn.Module, x: torch.Tensor, peak: fl
 
 def make_processor(spec: dict):
     if spec["family"] == "siglip":
-        return transformers.SiglipImageProcessor(size={"height": spec["image"], "width": spec["image"]})
+        # SigLIP 2's published processors say bilinear (2); the class default is SigLIP 1's bicubic (3).
+        return transformers.SiglipImageProcessor(size={"height": spec["image"], "width": spec["image"]}, resample=spec.get("resample", 2))
     return transformers.Siglip2ImageProcessor(patch_size=spec["patch"], max_num_patches=256)
 
 

@@ -1,0 +1,59 @@
+//! Waiting for the GPU without blocking: a buffer that is being mapped, as a future.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+/// Where the callback of a mapping leaves its result for whoever awaits it.
+#[derive(Default)]
+struct Slot {
+    result: Option<bool>,
+    waker: Option<Waker>,
+}
+
+impl Slot {
+    fn finish(slot: &Mutex<Self>, mapped: bool) {
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.result.get_or_insert(mapped);
+        if let Some(waker) = slot.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// The callback's end. A driver that drops the callback without calling it must not leave anyone waiting.
+struct Promise(Arc<Mutex<Slot>>);
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        Slot::finish(&self.0, false);
+    }
+}
+
+/// A buffer whose mapping has been asked for.
+pub(super) struct Mapping(Arc<Mutex<Slot>>);
+
+/// Asks for `buffer[..bytes]` to be mapped for reading.
+pub(super) fn start_mapping(buffer: &wgpu::Buffer, bytes: u64) -> Mapping {
+    let slot = Arc::new(Mutex::new(Slot::default()));
+    let promise = Promise(Arc::clone(&slot));
+    buffer.slice(..bytes).map_async(wgpu::MapMode::Read, move |result| Slot::finish(&promise.0, result.is_ok()));
+    Mapping(slot)
+}
+
+impl Mapping {
+    /// Whether the buffer is mapped now. On native targets someone has to poll the device, or this never ends.
+    pub(super) async fn finished(self) -> bool {
+        let check = |cx: &mut std::task::Context<'_>| {
+            let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match slot.result {
+                Some(mapped) => Poll::Ready(mapped),
+                None => {
+                    slot.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+            }
+        };
+        poll_fn(check).await
+    }
+}

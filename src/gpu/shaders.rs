@@ -1,0 +1,135 @@
+//! The table of shaders: each kernel's WGSL as it goes to the driver.
+
+/// One assembled shader. It has one entry point, whose uniform is at binding 0 and whose [`Counts`](super::uniforms::Counts) at 1.
+pub(super) struct Shader {
+    /// Kernel and variant; unique.
+    pub(super) name: &'static str,
+    /// The kernel's file, then the files it includes.
+    pub(super) wgsl: &'static str,
+}
+
+macro_rules! shader {
+    ($name:literal = $kernel:literal $(+ $shared:literal)*) => {
+        Shader {
+            name: $name,
+            wgsl: concat!(
+                include_str!(concat!("../../shaders/", $kernel, ".wgsl")),
+                $(include_str!(concat!("../../shaders/shared/", $shared, ".wgsl")),)*
+            ),
+        }
+    };
+}
+
+pub(super) static GEMM_F32: Shader = shader!("gemm.f32" = "gemm" + "gemm_epilogue" + "weight_f32" + "outer" + "batch");
+pub(super) static GEMM_F16: Shader = shader!("gemm.f16" = "gemm" + "gemm_epilogue" + "weight_f16" + "outer" + "batch");
+pub(super) static GEMM_DIRECT_F32: Shader = shader!("gemm_direct.f32" = "gemm_direct" + "gemm_epilogue" + "weight_f32" + "batch");
+pub(super) static GEMM_DIRECT_F16: Shader = shader!("gemm_direct.f16" = "gemm_direct" + "gemm_epilogue" + "weight_f16" + "batch");
+pub(super) static LAYER_NORM: Shader = shader!("layer_norm" = "layer_norm" + "reduce" + "batch");
+pub(super) static ATTENTION: Shader = shader!("attention" = "attention" + "outer" + "batch");
+pub(super) static POOLING_ATTENTION: Shader = shader!("pooling_attention" = "pooling_attention" + "reduce" + "batch");
+pub(super) static SELECT_LAST: Shader = shader!("select_last" = "select_last" + "batch");
+pub(super) static L2_NORMALIZE: Shader = shader!("l2_normalize" = "l2_normalize" + "reduce" + "batch");
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+mod tests {
+    use std::mem::offset_of;
+
+    use naga::valid::{Capabilities, ValidationFlags, Validator};
+
+    use super::*;
+    use crate::gpu::uniforms;
+
+    static ALL: [&Shader; 9] = [
+        &GEMM_F32,
+        &GEMM_F16,
+        &GEMM_DIRECT_F32,
+        &GEMM_DIRECT_F16,
+        &LAYER_NORM,
+        &ATTENTION,
+        &POOLING_ATTENTION,
+        &SELECT_LAST,
+        &L2_NORMALIZE,
+    ];
+
+    fn parse(shader: &Shader) -> naga::Module {
+        naga::front::wgsl::parse_str(shader.wgsl)
+            .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(shader.wgsl, shader.name)))
+    }
+
+    #[test]
+    fn every_shader_is_valid_on_baseline_webgpu() {
+        // naga counts `unpack2x16float` as optional because old OpenGL lacks it; in WebGPU it is not.
+        let baseline = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        for shader in ALL {
+            let module = parse(shader);
+            let valid = Validator::new(ValidationFlags::all(), baseline).validate(&module);
+            valid.unwrap_or_else(|error| panic!("{}: {}", shader.name, error.emit_to_string(shader.wgsl)));
+            let [entry] = module.entry_points.as_slice() else { panic!("{} has several entry points", shader.name) };
+            assert_eq!(shader.name.split('.').next(), Some(entry.name.as_str()));
+            assert!(entry.workgroup_size.iter().product::<u32>() <= 256, "{}", shader.name);
+        }
+    }
+
+    #[test]
+    fn every_shader_keeps_to_baseline_limits_and_binds_in_order() {
+        for shader in ALL {
+            let module = parse(shader);
+            let mut layouter = naga::proc::Layouter::default();
+            layouter.update(module.to_ctx()).unwrap();
+            let bytes_in = |space| {
+                let variables = module.global_variables.iter().filter(move |(_, variable)| variable.space == space);
+                variables.map(|(_, variable)| layouter[variable.ty].size).sum::<u32>()
+            };
+            assert!(bytes_in(naga::AddressSpace::WorkGroup) <= 16 << 10, "{}", shader.name);
+            let mut bindings: Vec<u32> = module.global_variables.iter().filter_map(|(_, v)| v.binding.map(|b| b.binding)).collect();
+            bindings.sort_unstable();
+            assert_eq!(bindings, (0..bindings.len() as u32).collect::<Vec<_>>(), "{}", shader.name);
+            assert!(bindings.len() <= 2 + 8, "{} binds more than 8 storage buffers", shader.name);
+        }
+    }
+
+    /// Compares a struct with the WGSL struct of the same name: size, and each field's name and offset.
+    macro_rules! assert_layout {
+        ($shader:expr, $ty:ident { $($field:ident),* }) => {
+            let module = parse($shader);
+            let (_, ty) = module.types.iter().find(|(_, ty)| ty.name.as_deref() == Some(stringify!($ty))).unwrap();
+            let naga::TypeInner::Struct { members, span } = &ty.inner else { panic!("{} is no struct", stringify!($ty)) };
+            let theirs: Vec<_> = members.iter().map(|member| (member.name.as_deref().unwrap(), member.offset as usize)).collect();
+            assert_eq!(theirs, [$((stringify!($field), offset_of!(uniforms::$ty, $field))),*]);
+            assert_eq!(*span as usize, size_of::<uniforms::$ty>());
+        };
+    }
+
+    #[test]
+    fn uniforms_are_laid_out_as_the_shaders_read_them() {
+        assert_layout!(&SELECT_LAST, Counts { tokens, segments, query_tiles });
+        assert_layout!(&GEMM_F32, GemmShape { rows_of, n4, k4 });
+        assert_layout!(&LAYER_NORM, LayerNormShape { rows_of, dim, eps });
+        assert_layout!(&ATTENTION, AttentionShape { heads, scale });
+        assert_layout!(&ATTENTION, QueryTile { first, begin, end });
+        assert_layout!(&POOLING_ATTENTION, PoolingAttentionShape { heads, head4, scale });
+        assert_layout!(&SELECT_LAST, SelectLastShape { dim });
+        assert_layout!(&L2_NORMALIZE, L2NormalizeShape { dim });
+    }
+
+    #[test]
+    fn constants_of_attention_match_the_host() {
+        let declared = format!("const TILE = {}u;", uniforms::QUERY_TILE);
+        assert!(ATTENTION.wgsl.contains(&declared), "{declared} is missing");
+    }
+
+    #[test]
+    fn every_file_opens_with_the_header() {
+        for shader in ALL {
+            let header: Vec<&str> = shader.wgsl.lines().take_while(|line| line.starts_with("//")).collect();
+            let entry = shader.name.split('.').next().unwrap();
+            assert!(header[0].starts_with(&format!("// {entry} — ")), "{}", shader.name);
+            for key in ["// in    ", "// grid  ", "// math  ", "// twin  src/"] {
+                assert!(header.iter().any(|line| line.starts_with(key)), "{} says nothing about {key:?}", shader.name);
+            }
+            assert!(header.iter().any(|line| line.contains("out  ") || line.starts_with("// out ")), "{}", shader.name);
+            assert!(header.iter().any(|line| line.starts_with("// math") && line.contains("|gpu - reference| <= ")), "{}", shader.name);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! How users name a model: a path, or an id on the hub.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::HubError;
+
+/// A model as named by the user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ModelRef {
+    /// A folder, or a weight file, on this machine.
+    Local(PathBuf),
+    /// A repository of the hub.
+    Hub(HubId),
+}
+
+/// A repository of the hub at a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubId {
+    owner: String,
+    name: String,
+    revision: String,
+}
+
+impl ModelRef {
+    /// Reads a path or `owner/name[@revision]`. What exists on disk wins.
+    ///
+    /// # Errors
+    /// Neither.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        let path = Path::new(text);
+        if path.exists() {
+            return Ok(Self::Local(path.to_owned()));
+        }
+        HubId::parse(text).map(Self::Hub).ok_or_else(|| HubError::NotAModel(text.to_owned()))
+    }
+}
+
+impl HubId {
+    fn parse(text: &str) -> Option<Self> {
+        let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
+        let (owner, name) = id.split_once('/')?;
+        let id = Self { owner: owner.to_owned(), name: name.to_owned(), revision: revision.to_owned() };
+        (is_name(owner) && is_name(name) && revision.split('/').all(is_name)).then_some(id)
+    }
+
+    /// `owner/name`.
+    pub fn repository(&self) -> String {
+        format!("{}/{}", self.owner, self.name)
+    }
+
+    /// Branch, tag or commit; `main` unless given.
+    pub fn revision(&self) -> &str {
+        &self.revision
+    }
+
+    /// The repository's folder in the cache.
+    pub(super) fn folder_name(&self) -> String {
+        format!("models--{}--{}", self.owner, self.name)
+    }
+}
+
+impl fmt::Display for HubId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.owner, self.name)?;
+        if self.revision == "main" { Ok(()) } else { write!(formatter, "@{}", self.revision) }
+    }
+}
+
+/// A word that is safe as a file name and in a URL: these names become folders of the cache.
+pub(super) fn is_name(text: &str) -> bool {
+    let safe = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=128).contains(&text.len()) && text.bytes().all(safe) && !text.starts_with(['.', '-']) && !text.contains("..")
+}
+
+/// A full commit hash, which never changes its meaning.
+pub(super) fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
