@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Args;
 use polyglance::config::{ModelConfig, TowerConfig, VisionGeometry};
 use polyglance::encoder::{Plan, TextTower, VisionTower, WeightShape, WeightSpec};
-use polyglance::image::DEFAULT_MAX_NUM_PATCHES;
 use polyglance::kernels::Counts;
 use polyglance::weights::{Checkpoint, TensorInfo};
 
@@ -57,7 +56,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
 
 fn patches_per_picture(config: &ModelConfig, budget: Option<usize>) -> Result<usize, UsageError> {
     match (config.vision.geometry, budget) {
-        (VisionGeometry::NaFlex { .. }, budget) => Ok(budget.unwrap_or(DEFAULT_MAX_NUM_PATCHES)),
+        (VisionGeometry::NaFlex { .. }, budget) => Ok(budget.unwrap_or(config.vision.preprocessing.max_num_patches)),
         (VisionGeometry::Fixed { .. }, None) => Ok(config.vision.table_side() * config.vision.table_side()),
         (VisionGeometry::Fixed { image_size }, Some(_)) => Err(UsageError(format!(
             "--max-num-patches is for NaFlex models; this one always sees {image_size} × {image_size} pixels, so leave it out"
@@ -143,10 +142,10 @@ fn costs(config: &ModelConfig, patches: usize, batch: usize) -> String {
     )
 }
 
-/// Memory of a tower's weights; vectors are f32 always.
+/// Memory of a tower's weights; vectors and exact matrices are f32 always.
 fn weight_bytes(specs: &[WeightSpec], matrix_bytes: usize) -> u64 {
     let size = |spec: &WeightSpec| match spec.shape {
-        WeightShape::Matrix { n, k } => n * k * matrix_bytes,
+        WeightShape::Matrix { n, k, exact } => n * k * if exact { size_of::<f32>() } else { matrix_bytes },
         WeightShape::Vector { len } => len * size_of::<f32>(),
     };
     specs.iter().map(|spec| size(spec) as u64).sum()
