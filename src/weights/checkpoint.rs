@@ -20,6 +20,8 @@ const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// Where the image processor's settings stand; the second is newer and has them one level down.
+const PROCESSORS: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
 /// An open checkpoint. Opening reads headers only; tensors come from the files when asked for.
 pub struct Checkpoint {
@@ -66,6 +68,7 @@ impl Checkpoint {
         };
         let weights = Weights::read(&name, &files).await?;
         let config = config.map_or_else(|| weights.derive_config(&name), Ok)?;
+        let config = with_processor(config, &name, &files).await?;
         let (bindings, unused) = weights.bind(&config).map_err(|problems| WeightsError::Mismatch { file: name.clone(), problems })?;
         if let Some(first) = unused.first() {
             tracing::warn!("{name}: {} tensors are no part of a SigLIP model and are ignored, such as {first}", unused.len());
@@ -182,6 +185,13 @@ impl Weights {
     }
 }
 
+/// The configuration with the image processor's settings, if the checkpoint came with any.
+async fn with_processor(config: ModelConfig, checkpoint: &str, files: &[NamedSource]) -> Result<ModelConfig, WeightsError> {
+    let Some(file) = PROCESSORS.iter().find_map(|name| files.iter().find(|file| file.is(name))) else { return Ok(config) };
+    let json = file.read_all(limits::CONFIG_BYTES).await?;
+    config.with_preprocessor_json(&json).map_err(|source| WeightsError::Config { file: checkpoint.to_owned(), source })
+}
+
 /// The tensors of all `shards`; with an index, each must be in the shard that the index names.
 async fn read_safetensors(
     name: &str,
@@ -258,11 +268,11 @@ impl Folder {
             names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
         names.sort_unstable();
-        names
-            .retain(|name| name.ends_with(".safetensors") || name.ends_with(".npz") || [CONFIG, INDEX, TOKENIZER].contains(&name.as_str()));
+        let is_companion = |name: &String| [CONFIG, TOKENIZER].iter().chain(&PROCESSORS).any(|companion| name == companion);
+        names.retain(|name| name.ends_with(".safetensors") || name.ends_with(".npz") || name == INDEX || is_companion(name));
         match path.file_name().map(|name| name.to_string_lossy()) {
             Some(file) if !is_folder && file.ends_with(".npz") => {
-                names.retain(|name| *name == file || [CONFIG, TOKENIZER].contains(&name.as_str()));
+                names.retain(|name| *name == file || is_companion(name));
             }
             Some(file) if !is_folder && file != SINGLE && file != INDEX => {
                 let folder = path.display().to_string();
