@@ -136,13 +136,6 @@ impl Checkpoint {
     }
 }
 
-/// The configuration with the image processor's settings, if the checkpoint came with any.
-async fn with_processor(config: ModelConfig, checkpoint: &str, files: &[NamedSource]) -> Result<ModelConfig, WeightsError> {
-    let Some(file) = PROCESSORS.iter().find_map(|name| files.iter().find(|file| file.is(name))) else { return Ok(config) };
-    let json = file.read_all(limits::CONFIG_BYTES).await?;
-    config.with_preprocessor_json(&json).map_err(|source| WeightsError::Config { file: checkpoint.to_owned(), source })
-}
-
 /// What the weight files hold, before it is compared with a configuration.
 struct Weights {
     catalog: Catalog,
@@ -190,6 +183,13 @@ impl Weights {
         unused.retain(|tensor| !tensor.ends_with("position_ids"));
         Ok((bindings, unused))
     }
+}
+
+/// The configuration with the image processor's settings, if the checkpoint came with any.
+async fn with_processor(config: ModelConfig, checkpoint: &str, files: &[NamedSource]) -> Result<ModelConfig, WeightsError> {
+    let Some(file) = PROCESSORS.iter().find_map(|name| files.iter().find(|file| file.is(name))) else { return Ok(config) };
+    let json = file.read_all(limits::CONFIG_BYTES).await?;
+    config.with_preprocessor_json(&json).map_err(|source| WeightsError::Config { file: checkpoint.to_owned(), source })
 }
 
 /// The tensors of all `shards`; with an index, each must be in the shard that the index names.
