@@ -9,5 +9,6 @@ pub mod image;
 pub mod kernels;
 pub mod limits;
 pub mod platform;
+pub mod tasks;
 pub mod text;
 pub mod weights;

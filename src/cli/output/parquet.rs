@@ -57,7 +57,8 @@ fn write_column<T: DataType>(
     values: &[T::T],
     repetition: Option<&[i16]>,
 ) -> Result<()> {
-    let mut column = group.next_column()?.ok_or_else(|| ParquetError::General("the schema has fewer columns than are written".to_owned()))?;
+    let mut column =
+        group.next_column()?.ok_or_else(|| ParquetError::General("the schema has fewer columns than are written".to_owned()))?;
     let definition = repetition.map(|levels| vec![1; levels.len()]);
     column.typed::<T>().write_batch(values, definition.as_deref(), repetition)?;
     column.close()?;
