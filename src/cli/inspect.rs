@@ -7,7 +7,6 @@ use anyhow::Result;
 use clap::Args;
 use polyglance::config::{ModelConfig, TowerConfig, VisionGeometry};
 use polyglance::encoder::{Plan, TextTower, VisionTower, WeightShape, WeightSpec};
-use polyglance::image::DEFAULT_MAX_NUM_PATCHES;
 use polyglance::kernels::Counts;
 use polyglance::weights::{Checkpoint, TensorInfo};
 
@@ -57,7 +56,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
 
 fn patches_per_picture(config: &ModelConfig, budget: Option<usize>) -> Result<usize, UsageError> {
     match (config.vision.geometry, budget) {
-        (VisionGeometry::NaFlex { .. }, budget) => Ok(budget.unwrap_or(DEFAULT_MAX_NUM_PATCHES)),
+        (VisionGeometry::NaFlex { .. }, budget) => Ok(budget.unwrap_or(config.vision.preprocessing.max_num_patches)),
         (VisionGeometry::Fixed { .. }, None) => Ok(config.vision.table_side() * config.vision.table_side()),
         (VisionGeometry::Fixed { image_size }, Some(_)) => Err(UsageError(format!(
             "--max-num-patches is for NaFlex models; this one always sees {image_size} × {image_size} pixels, so leave it out"

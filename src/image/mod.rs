@@ -1,4 +1,4 @@
-//! Image files to patches: decoding untrusted bytes under [`limits`](crate::limits), the NaFlex grid, resizing, packed batches.
+//! Image files to patches: decoding untrusted bytes under [`limits`], the NaFlex grid, resizing, packed batches.
 //!
 //! ```no_run
 //! use polyglance::image::{Resampling, decode, patchify, target_grid};
@@ -22,7 +22,7 @@ mod resize;
 
 pub use decode::{DecodedImage, decode};
 pub use formats::{ExtensionSupport, UnsupportedFormat, decodable_extensions, extension_support};
-pub use naflex::{DEFAULT_MAX_NUM_PATCHES, Grid, PatchBatch, Patches, Resampling, patchify, preprocess, target_grid};
+pub use naflex::{Grid, PatchBatch, Patches, Resampling, patchify, preprocess, target_grid};
 
 use crate::limits;
 
