@@ -15,6 +15,7 @@ use polyglance::weights::{ByteSource, Checkpoint, MemorySource, OutputTensor, Ou
 
 use super::console::print;
 use super::exit::Outcome;
+use super::hub;
 
 const HELP: &str = "\
 The self-check runs one block and the pooling head of a base model with made-up weights on every device, and compares the embeddings
@@ -43,6 +44,7 @@ const MEASURED_SECS: f64 = 1.0;
 
 pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome> {
     print(&format!("polyglance {} on {} {}\n", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH))?;
+    print(&format!("models are kept in {}\n", hub::cache()))?;
     let checkup = Checkup::new()?;
     let mut failed = 0;
     if args.list {

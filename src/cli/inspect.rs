@@ -142,7 +142,7 @@ fn costs(config: &ModelConfig, patches: usize, batch: usize) -> String {
     )
 }
 
-/// Memory of a tower's weights; vectors and exact matrices are f32 always.
+/// Memory of a tower's weights, given the size of a matrix element; vectors and exact matrices are f32 always.
 fn weight_bytes(specs: &[WeightSpec], matrix_bytes: usize) -> u64 {
     let size = |spec: &WeightSpec| match spec.shape {
         WeightShape::Matrix { n, k, exact } => n * k * if exact { size_of::<f32>() } else { matrix_bytes },

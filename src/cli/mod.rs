@@ -7,6 +7,7 @@ mod doctor;
 mod embed;
 mod exit;
 mod fetch;
+mod hub;
 mod inputs;
 mod inspect;
 mod left_out;

@@ -1,10 +1,9 @@
 //! From `--model` to an encoder that runs.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use polyglance::config::{ModelConfig, PRESETS, VisionGeometry};
 use polyglance::encoder::Encoder;
 use polyglance::platform::block_on;
@@ -14,7 +13,7 @@ use polyglance::weights::Checkpoint;
 use super::args::{DeviceArgs, HubArgs};
 use super::console::note;
 use super::progress::Progress;
-use super::{UsageError, table};
+use super::{UsageError, hub, table};
 
 /// A checkpoint and the encoder made from it.
 pub(crate) struct Model {
@@ -81,29 +80,9 @@ fn warn_truncated(tokens: &[Tokens], positions: usize, name: impl Fn(usize) -> S
 }
 
 /// Opens the checkpoint called `name`, downloading it if that is needed and allowed.
-pub(crate) fn open(name: Option<&str>, hub: &HubArgs) -> Result<Checkpoint> {
+pub(crate) fn open(name: Option<&str>, lookup: &HubArgs) -> Result<Checkpoint> {
     let name = name.ok_or_else(|| UsageError(format!("no model was chosen: add --model\n{}", choices())))?;
-    Ok(block_on(Checkpoint::open(&folder(name, hub)?))?)
-}
-
-/// The folder of a model, which may have to be downloaded.
-fn folder(name: &str, hub: &HubArgs) -> Result<PathBuf> {
-    let path = Path::new(name);
-    if path.exists() {
-        return Ok(path.to_owned());
-    }
-    if !is_hub_id(name) {
-        bail!("model {name:?} is neither a folder nor a hub id\n{}", choices());
-    }
-    super::fetch::download(name, hub.offline).with_context(|| format!("there is no folder {name:?}, and as a hub id it failed"))
-}
-
-/// `owner/name` or `owner/name@revision`, unless `owner` is a folder here: then a folder was meant.
-fn is_hub_id(name: &str) -> bool {
-    let id = name.split('@').next().unwrap_or(name);
-    let part =
-        |part: &str| !part.is_empty() && !part.starts_with('.') && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    id.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name) && !Path::new(owner).is_dir())
+    Ok(block_on(Checkpoint::open(&hub::resolve(name, lookup.offline)?))?)
 }
 
 /// The ways to name a model.
@@ -129,16 +108,6 @@ pub(crate) fn choices() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hub_ids_are_told_from_paths() {
-        for id in ["google/siglip2-base-patch16-naflex", "owner/name@main", "a/b@refs/pr/1"] {
-            assert!(is_hub_id(id), "{id}");
-        }
-        for path in ["siglip2", "./a/b", "/a/b", "../b", "a/b/c", "a/", "src/nothing", "C:\\models\\a"] {
-            assert!(!is_hub_id(path), "{path}");
-        }
-    }
 
     #[test]
     fn choices_name_every_preset() {

@@ -38,3 +38,38 @@ impl Drop for Progress {
         self.bar.finish_and_clear();
     }
 }
+
+/// Progress of a download, in bytes.
+#[cfg(feature = "hub")]
+#[derive(Debug)]
+pub(crate) struct Download {
+    bar: ProgressBar,
+}
+
+#[cfg(feature = "hub")]
+impl Download {
+    /// A bar that is hidden when standard error is not a terminal.
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left") {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    /// Moves the bar.
+    pub(crate) fn show(&self, file: &str, done: u64, total: u64) {
+        if self.bar.message() != file {
+            self.bar.set_message(file.to_owned());
+        }
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+}
+
+#[cfg(feature = "hub")]
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
