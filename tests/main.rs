@@ -4,6 +4,7 @@
 
 mod config;
 mod cpu;
+mod encoder;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "hub")]
