@@ -77,12 +77,17 @@ struct Adapter {
     description: String,
 }
 
+/// Parts of the names of features that matter to compute shaders; the rest is about drawing.
+#[cfg(feature = "gpu")]
+const COMPUTE_FEATURES: [&str; 7] = ["atomic", "cooperative", "immediates", "pipeline_cache", "shader_", "subgroup", "timestamp"];
+
 #[cfg(feature = "gpu")]
 fn adapters() -> Vec<Adapter> {
     let adapters = block_on(polyglance::gpu::adapters());
     let describe = |adapter: polyglance::gpu::AdapterSummary| {
         let limits = &adapter.limits;
-        let features: Vec<String> = adapter.features.iter_names().map(|(name, _)| name.to_lowercase()).collect();
+        let names = adapter.features.iter_names().map(|(name, _)| name.to_lowercase());
+        let features: Vec<String> = names.filter(|name| COMPUTE_FEATURES.iter().any(|part| name.contains(part))).collect();
         let mut text = format!("{adapter}\n");
         if adapter.is_software() {
             text.push_str("  a software adapter: used only when named, because the CPU backend is faster\n");
@@ -97,7 +102,7 @@ fn adapters() -> Vec<Adapter> {
             limits.max_compute_workgroup_storage_size >> 10,
             limits.max_compute_invocations_per_workgroup,
         );
-        let _ = writeln!(text, "  features: {}", features.join(", "));
+        let _ = writeln!(text, "  features for computing: {}", if features.is_empty() { "none".to_owned() } else { features.join(", ") });
         Adapter { name: adapter.name.clone(), software: adapter.is_software(), description: text }
     };
     adapters.into_iter().map(describe).collect()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
+use polyglance::config::VisionGeometry;
 use polyglance::encoder::{HiddenLayer, ImageOutputs};
 use polyglance::weights::PendingFile;
 
@@ -127,8 +128,9 @@ fn about(args: &EmbedArgs, model: &Model) -> BTreeMap<&'static str, String> {
         ("resample", args.pictures.resample_name().to_owned()),
         ("text_normalization", args.text.describe()),
     ]);
-    if let Some(budget) = args.pictures.max_num_patches {
-        about.insert("max_num_patches", budget.to_string());
+    let vision = model.config().vision;
+    if let VisionGeometry::NaFlex { .. } = vision.geometry {
+        about.insert("max_num_patches", args.pictures.max_num_patches.unwrap_or(vision.preprocessing.max_num_patches).to_string());
     }
     about
 }

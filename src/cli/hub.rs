@@ -9,7 +9,7 @@ mod enabled {
     use std::ops::ControlFlow;
     use std::path::{Path, PathBuf};
 
-    use anyhow::{Context, Result, bail};
+    use anyhow::{Context, Result, anyhow, bail};
     use polyglance::weights::hub::{Hub, HubError, HubId, HubOptions, ModelRef};
 
     use super::super::console::note;
@@ -23,7 +23,7 @@ mod enabled {
 
     /// A path, or a hub id; an id whose owner is a folder here was meant as a path.
     fn parse(name: &str) -> Result<ModelRef> {
-        let parsed = ModelRef::parse(name).with_context(choices)?;
+        let parsed = ModelRef::parse(name).map_err(|error| anyhow!("{error}\n{}", choices()))?;
         if let (ModelRef::Hub(_), Some((owner, _))) = (&parsed, name.split_once('/'))
             && Path::new(owner).is_dir()
         {

@@ -86,6 +86,7 @@ pub(crate) fn encode(
     mut each: impl FnMut(EncodedBatch) -> Result<()>,
 ) -> Result<Outcome> {
     let pictures = &inputs.pictures;
+    let device = encoder.device().to_string();
     let progress = Progress::new(pictures.len(), "pictures");
     let mut names = VecDeque::new();
     let mut skipped = 0;
@@ -112,6 +113,9 @@ pub(crate) fn encode(
         batcher.take().map_or(Ok(()), |batch| run(&mut names, batch))
     })?;
     drop(progress);
+    if encoder.device().to_string() != device {
+        note(&format!("continued on {}", encoder.device()));
+    }
     finish(inputs, skipped)
 }
 
