@@ -97,6 +97,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
     let classifier = classifier(&mut model, &prompts, args)?;
 
+    note(&format!("prompts: {}; {}", args.template.join(" | "), args.text.describe()));
     let mut printer = Printer::new(args);
     let want = ImageOutputs::default();
     let outcome = pictures::encode(&mut model.encoder, &inputs, &preprocessing, want, None, |batch| {

@@ -55,7 +55,7 @@ pub(crate) struct EmbedArgs {
     output: PathBuf,
 
     /// Also write, for each picture: `hidden` (patch features after the last layer), `patches` (the model's input), `pooled`
-    /// (the embedding before it is made unit length).
+    /// (the embedding before it is made unit length). They are held in memory until the file is written.
     #[arg(long, value_name = "hidden,patches,pooled", value_enum, value_delimiter = ',', hide_possible_values = true)]
     with: Vec<With>,
 
