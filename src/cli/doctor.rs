@@ -12,8 +12,9 @@ use super::exit::Outcome;
 use super::hub;
 
 const HELP: &str = "\
-The self-check runs one block and the pooling head of a base model with made-up weights on every device, and compares the result with
-numbers computed by transformers. The speed figure comes from the same run and so is rough.
+The self-check runs one block and the pooling head of a base model with made-up weights on every
+device, and compares the result with numbers computed by transformers. The speed figure comes from
+the same run and so is rough.
 
 Examples:
   polyglance doctor
