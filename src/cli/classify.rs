@@ -15,7 +15,7 @@ use super::args::{DeviceArgs, HubArgs, ImageArgs, TextArgs};
 use super::console::{note, print};
 use super::exit::Outcome;
 use super::model::Model;
-use super::pictures::{self, EncodedBatch, Preprocessing};
+use super::pictures::{EncodedBatch, Pass, Preprocessing};
 use super::table::{Table, fraction};
 use super::{UsageError, inputs, texts};
 
@@ -100,8 +100,8 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
 
     note(&format!("prompts: {}; {}", args.template.join(" | "), args.text.describe()));
     let mut printer = Printer::new(args);
-    let want = ImageOutputs::default();
-    let outcome = pictures::encode(&mut model.encoder, &inputs, &preprocessing, want, None, |batch| {
+    let pass = Pass { encoder: &mut model.encoder, preprocessing, want: ImageOutputs::default(), interrupt: None };
+    let outcome = pass.run(&inputs, |batch| {
         for scored in score(&classifier, &labels, batch)? {
             printer.print(scored)?;
         }

@@ -14,7 +14,7 @@ use super::exit::Outcome;
 use super::inputs::{self, Inputs};
 use super::model::Model;
 use super::output::{Embeddings, Extra, Format, ImageRows, TextRows};
-use super::pictures::{self, EncodedBatch, Preprocessing};
+use super::pictures::{EncodedBatch, Pass, Preprocessing};
 use super::signals::Interrupt;
 use super::{UsageError, texts};
 
@@ -105,7 +105,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     }
     let mut outcome = Outcome::Done;
     if !inputs.pictures.is_empty() {
-        let (rows, images_outcome) = image_rows(&mut model, &inputs, &preprocessing, &args.with, &interrupt)?;
+        let (rows, images_outcome) = image_rows(&mut model, &inputs, preprocessing, &args.with, &interrupt)?;
         embeddings.images = Some(rows);
         outcome = images_outcome;
     }
@@ -145,14 +145,15 @@ fn text_rows(model: &mut Model, texts: Vec<String>, args: &EmbedArgs) -> Result<
 fn image_rows(
     model: &mut Model,
     inputs: &Inputs,
-    preprocessing: &Preprocessing,
+    preprocessing: Preprocessing,
     with: &[With],
     interrupt: &Interrupt,
 ) -> Result<(ImageRows, Outcome)> {
     let want = ImageOutputs { hidden: with.contains(&With::Hidden).then_some(HiddenLayer::Last), attention: false };
     let dim = model.config().embedding_dim();
     let mut rows = ImageRows::default();
-    let outcome = pictures::encode(&mut model.encoder, inputs, preprocessing, want, Some(interrupt), |batch| {
+    let pass = Pass { encoder: &mut model.encoder, preprocessing, want, interrupt: Some(interrupt) };
+    let outcome = pass.run(inputs, |batch| {
         add_extras(&mut rows, &batch, with, dim);
         rows.grids.extend(batch.patches.iter().map(|patches| patches.grid));
         rows.embeds.extend(batch.features.embeds);
