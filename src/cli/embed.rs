@@ -1,4 +1,7 @@
 //! `polyglance embed`: pictures and texts in, a file of embeddings out.
+//!
+//! The output file is opened, under a temporary name, before the model is loaded: whatever can go wrong with it goes wrong at once, and
+//! Ctrl-C at any later moment leaves the old file or none.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -83,6 +86,7 @@ enum With {
     Pooled,
 }
 
+/// Checks the command line, opens the output, encodes texts and then pictures, writes.
 pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     let format = Format::of(&args.output)?;
     let texts = all_texts(args)?;
@@ -114,6 +118,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// Those of `--text`, then those of the file.
 fn all_texts(args: &EmbedArgs) -> Result<Vec<String>> {
     let mut texts = args.texts.clone();
     if let Some(path) = &args.texts_from {
@@ -137,11 +142,13 @@ fn about(args: &EmbedArgs, model: &Model) -> BTreeMap<&'static str, String> {
     about
 }
 
+/// Texts through the text tower, with their token ids.
 fn text_rows(model: &mut Model, texts: Vec<String>, args: &EmbedArgs) -> Result<TextRows> {
     let encoded = model.encode_texts(&texts, args.text.options(), |index| format!("text {}", index + 1))?;
     Ok(TextRows { texts, embeds: encoded.embeds, ids: encoded.ids, positions: model.config().text.positions })
 }
 
+/// Pictures through the vision tower, with what `--with` asks for.
 fn image_rows(
     model: &mut Model,
     inputs: &Inputs,

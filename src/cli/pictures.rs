@@ -33,11 +33,13 @@ pub(crate) struct Preprocessing {
 /// A picture ready for the encoder.
 struct Prepared {
     patches: Patches,
+    /// What the decoder had to work around, such as a broken colour profile.
     warnings: Vec<String>,
 }
 
 /// Pictures that went through the encoder together.
 pub(crate) struct EncodedBatch {
+    /// Paths, in the order of the rows of `features`.
     pub(crate) names: Vec<String>,
     pub(crate) patches: Vec<Patches>,
     pub(crate) features: ImageFeatures,
@@ -55,6 +57,7 @@ impl Preprocessing {
         Ok(Self { vision, max_num_patches: args.max_num_patches, resampling: args.resample })
     }
 
+    /// Reads, decodes and cuts one picture. An error begins with its path.
     fn prepare(&self, path: &Path) -> Result<Prepared> {
         let prepare = || {
             let limits = Limits::current();
@@ -115,6 +118,7 @@ impl Pass<'_> {
         finish(inputs, skipped)
     }
 
+    /// One batch through the encoder.
     fn encode(&mut self, batch: Vec<(String, Patches)>, progress: &Progress) -> Result<EncodedBatch> {
         let (names, patches): (Vec<String>, Vec<Patches>) = batch.into_iter().unzip();
         let features = block_on(self.encoder.encode_images(&PatchBatch::pack(&patches), self.want)).with_context(|| batch_name(&names))?;
@@ -141,6 +145,7 @@ fn accept(picture: &Picture, prepared: Result<Prepared>, progress: &Progress) ->
     }
 }
 
+/// Reports what was left out and says whether the result is complete.
 fn finish(inputs: &Inputs, skipped: usize) -> Result<Outcome> {
     inputs.left_out.report();
     if skipped > 0 {
@@ -152,6 +157,7 @@ fn finish(inputs: &Inputs, skipped: usize) -> Result<Outcome> {
     Ok(if skipped > 0 || inputs.left_out.lost_pictures() { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
+/// What an error of a whole batch is about.
 fn batch_name(names: &[String]) -> String {
     match names {
         [] => "empty batch".to_owned(),
