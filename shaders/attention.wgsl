@@ -29,10 +29,12 @@ struct QueryTile {
 // Size of a head in vec4s; known when the pipeline is made, so that accumulators can stay in registers.
 override head4: u32 = 16u;
 
+// Queries and keys in a tile, and columns in a chunk of a head: 12 KiB of workgroup memory, the weights included.
 const TILE = 32u;
 const QUADS = 8u;
 // Chunks of 32 columns that the largest head (128) has.
 const MAX_CHUNKS = 4u;
+// Far below any logit, yet finite: the difference of two infinities would be NaN.
 const MASKED = -1e30;
 
 // 32 columns of the queries and keys, transposed: [column][token / 4]. `k_or_v` later holds values: [token][column / 4].
@@ -58,6 +60,7 @@ fn attention(
     // An invocation owns four queries, and of each key tile four keys; of y, the columns in vec4s `quad_col` + 0, 8, 16, 24.
     let quad_row = local / QUADS;
     let quad_col = local % QUADS;
+    // Sums of weight times value so far, all relative to `largest`, the largest logit so far of each query.
     var values: array<mat4x4<f32>, MAX_CHUNKS>;
     var largest = vec4<f32>(MASKED);
     var sum = vec4<f32>();
@@ -65,17 +68,20 @@ fn attention(
         let logits = tile_logits(local, tile, first_key, head);
         let tile_largest = row_max(quad_row, quad_col, column_max(logits));
         let new_largest = max(largest, tile_largest);
+        // What earlier tiles have summed up was relative to a smaller maximum.
         let rescale = exp(largest - new_largest);
         largest = new_largest;
         let exponentials = mat4x4<f32>(
             exp(logits[0] - largest), exp(logits[1] - largest), exp(logits[2] - largest), exp(logits[3] - largest),
         );
+        // Each invocation sums its own keys; the eight that share a query are added up at the end.
         sum = sum * rescale + exponentials[0] + exponentials[1] + exponentials[2] + exponentials[3];
         weights[quad_col * 4u][quad_row] = exponentials[0];
         weights[quad_col * 4u + 1u][quad_row] = exponentials[1];
         weights[quad_col * 4u + 2u][quad_row] = exponentials[2];
         weights[quad_col * 4u + 3u][quad_row] = exponentials[3];
         for (var chunk = 0u; chunk * QUADS < head4; chunk++) {
+            // This overwrites the keys, which nobody reads after `row_max`.
             load_values(local, tile, first_key, head, chunk);
             workgroupBarrier();
             var product = mat4x4<f32>(
@@ -88,6 +94,7 @@ fn attention(
             workgroupBarrier();
         }
     }
+    // At least one term of each sum is exp(0), so nothing divides by zero.
     let scale = 1.0 / row_sum(quad_row, quad_col, sum);
     for (var chunk = 0u; chunk * QUADS < head4; chunk++) {
         let column = chunk * QUADS + quad_col;
@@ -142,6 +149,7 @@ fn four_tokens(token: u32, end: u32, part: u32, column: u32) -> mat4x4<f32> {
     );
 }
 
+// Values of a key tile, 32 columns of them, go to workgroup memory as they are.
 fn load_values(local: u32, tile: QueryTile, first_key: u32, head: u32, chunk: u32) {
     let key = local / QUADS * 4u;
     let block = four_tokens(first_key + key, tile.end, 2u * shape.heads + head, chunk * QUADS + local % QUADS);
@@ -150,10 +158,12 @@ fn load_values(local: u32, tile: QueryTile, first_key: u32, head: u32, chunk: u3
     }
 }
 
+// Where a token's part of one head begins, in vec4s.
 fn qkv_index(token: u32, part: u32) -> u32 {
     return (token * 3u * shape.heads + part) * head4;
 }
 
+// Largest logit of each of the four queries among the invocation's own keys.
 fn column_max(m: mat4x4<f32>) -> vec4<f32> {
     return max(max(m[0], m[1]), max(m[2], m[3]));
 }

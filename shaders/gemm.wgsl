@@ -6,6 +6,7 @@
 // twin  src/kernels/gemm.rs
 
 // Both tiles lie transposed in workgroup memory, [k][row / 4], so that one step of the inner loop reads whole vec4s of rows.
+// 8 KiB together, so that several workgroups fit one compute unit even at the baseline of 16 KiB.
 const TILE_K = 16u;
 const TILE_QUADS = 16u;
 var<workgroup> x_tile: array<array<vec4<f32>, TILE_QUADS>, TILE_K>;
@@ -21,6 +22,7 @@ fn gemm(
     let tile = workgroup_index(id, grid);
     let first_row = tile / tiles_across * TILE_QUADS * 4u;
     let first_col = tile % tiles_across * TILE_QUADS * 4u;
+    // The whole workgroup leaves or stays, so the barriers below are reached by all.
     if first_row >= live_rows(shape.rows_of) {
         return;
     }
@@ -45,6 +47,7 @@ fn gemm(
         w_tile[block_k4 * 4u + 1u][block_row] = w_block[1];
         w_tile[block_k4 * 4u + 2u][block_row] = w_block[2];
         w_tile[block_k4 * 4u + 3u][block_row] = w_block[3];
+        // No invocation may multiply before all have loaded…
         workgroupBarrier();
         for (var k = 0u; k < TILE_K; k++) {
             let upper = x_tile[k][quad_row];
@@ -56,6 +59,7 @@ fn gemm(
             lower_left += outer(lower, left);
             lower_right += outer(lower, right);
         }
+        // …or load the next tile before all have multiplied.
         workgroupBarrier();
     }
     let row = first_row + quad_row * 4u;
@@ -71,6 +75,7 @@ fn x_rows(row: u32, k4: u32) -> mat4x4<f32> {
     return mat4x4<f32>(x_quad(row, k4), x_quad(row + 1u, k4), x_quad(row + 2u, k4), x_quad(row + 3u, k4));
 }
 
+// A row is contiguous, so neighbouring invocations read neighbouring memory.
 fn x_quad(row: u32, k4: u32) -> vec4<f32> {
     if row >= live_rows(shape.rows_of) || k4 >= shape.k4 {
         return vec4<f32>();
@@ -92,6 +97,7 @@ fn w_rows(col: u32, k4: u32) -> mat4x4<f32> {
     );
 }
 
+// Rows are stored one by one because the last tile may have fewer.
 fn store_block(row: u32, col4: u32, block: mat4x4<f32>) {
     store(row, col4, block[0]);
     store(row + 1u, col4, block[1]);

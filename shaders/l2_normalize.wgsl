@@ -31,6 +31,7 @@ fn l2_normalize(
         largest = max(largest, abs(x[first + c]));
     }
     let unit = workgroup_max(local, max(max(largest.x, largest.y), max(largest.z, largest.w)));
+    // A row of zeros is scaled by zero instead of by infinity.
     let to_unit = select(0.0, 1.0 / unit, unit > 0.0);
     var squares = 0.0;
     for (var c = local; c < dim4; c += WORKGROUP) {
@@ -39,6 +40,7 @@ fn l2_normalize(
     }
     let sum = workgroup_sum(local, squares);
     let scale = select(0.0, inverseSqrt(sum), sum > 0.0);
+    // Two factors, because their product may overflow.
     for (var c = local; c < dim4; c += WORKGROUP) {
         y[first + c] = x[first + c] * to_unit * scale;
     }

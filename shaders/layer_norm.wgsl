@@ -42,8 +42,10 @@ fn layer_norm(
         let deviation = select(vec4<f32>(), x[first + c] - mean, is_column);
         squares += deviation * deviation;
     }
+    // The mean is known by now, so nothing cancels as in E[x²] − E[x]².
     let variance = workgroup_sum(local, dot(squares, vec4<f32>(1.0))) / f32(shape.dim);
     let scale = inverseSqrt(variance + shape.eps);
+    // gamma and beta are padded with zeros, and so is y therefore.
     for (var c = local; c < dim4; c += WORKGROUP) {
         y[first + c] = (x[first + c] - mean) * scale * gamma[c] + beta[c];
     }

@@ -21,6 +21,7 @@ struct PoolingAttentionShape {
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 @group(0) @binding(6) var<storage, read_write> weights: array<f32>;
 
+// Sums of weight times value over part of the tokens.
 var<workgroup> partial_value: array<vec4<f32>, WORKGROUP>;
 
 @compute @workgroup_size(64)
@@ -47,6 +48,7 @@ fn pooling_attention(
 fn normalized_weights(local: u32, head: u32, begin: u32, end: u32) {
     let row = weights_row();
     var largest = -3.4e38;
+    // The weights' own memory holds first logits, then exponentials: a segment may have any number of tokens.
     for (var token = begin + local; token < end; token += WORKGROUP) {
         let logit = shape.scale * query_dot_key(head, token);
         weights[token * row + head] = logit;
@@ -65,6 +67,7 @@ fn normalized_weights(local: u32, head: u32, begin: u32, end: u32) {
     }
 }
 
+// Four partial sums, added up at the end: shorter chains of additions lose less.
 fn query_dot_key(head: u32, token: u32) -> f32 {
     let key = token * 2u * shape.heads * shape.head4 + head * shape.head4;
     var sum = vec4<f32>();
@@ -90,6 +93,7 @@ fn weighted_values(local: u32, segment: u32, head: u32, begin: u32, end: u32) {
     }
     partial_value[local] = sum;
     workgroupBarrier();
+    // The first lane adds up the others.
     if lane == 0u {
         for (var other = 1u; other < lanes; other++) {
             sum += partial_value[other * shape.head4 + column];
@@ -98,6 +102,7 @@ fn weighted_values(local: u32, segment: u32, head: u32, begin: u32, end: u32) {
     }
 }
 
+// Rows of every matrix begin at a multiple of 4 values.
 fn weights_row() -> u32 {
     return (shape.heads + 3u) / 4u * 4u;
 }

@@ -7,8 +7,10 @@ use serde::Deserialize;
 
 use crate::limits;
 
+mod preprocessing;
 mod presets;
 
+pub use preprocessing::{Filter, Preprocessing};
 pub use presets::{PRESETS, Preset};
 
 /// Dimensions that both towers share.
@@ -63,6 +65,8 @@ pub struct VisionConfig {
     pub patch_size: usize,
     /// Fixed resolution or NaFlex.
     pub geometry: VisionGeometry,
+    /// How images are prepared.
+    pub preprocessing: Preprocessing,
 }
 
 impl VisionConfig {
@@ -181,11 +185,14 @@ pub enum ConfigError {
     /// Not JSON, or a value of the wrong type.
     #[error("config.json cannot be read: {0}")]
     Json(serde_json::Error),
+    /// The image processor's file is not JSON, or has a value of the wrong type.
+    #[error("preprocessor_config.json cannot be read: {0}")]
+    PreprocessorJson(serde_json::Error),
     /// Neither `siglip` nor `siglip2`.
     #[error("config.json is of model type {0:?}; Polyglance runs \"siglip\" and \"siglip2\" models")]
     ModelType(String),
     /// A value outside what any SigLIP model has, or two that cannot both hold.
-    #[error("config.json: {0}")]
+    #[error("{0}")]
     Contradiction(String),
 }
 
@@ -231,6 +238,7 @@ impl RawConfig {
             tower: self.vision_config.tower("vision_config")?,
             patch_size: self.vision_config.patch_size.unwrap_or(16),
             geometry: self.vision_config.geometry(naflex)?,
+            preprocessing: Preprocessing::SIGLIP2,
         };
         let tower = self.text_config.tower("text_config")?;
         let text = TextConfig {

@@ -1,6 +1,6 @@
 //! `ModelConfig`: presets against the published table, `config.json` in all its forms, and its limits.
 
-use polyglance::config::{ConfigError, ModelConfig, PRESETS, VisionGeometry};
+use polyglance::config::{ConfigError, Filter, ModelConfig, PRESETS, Preprocessing, VisionGeometry};
 use polyglance::limits;
 use serde_json::{Value, json};
 
@@ -164,4 +164,40 @@ fn size_limits_hold_one_below_at_and_above() {
     assert!(parse(&wide(dimension - 8)).is_ok());
     assert!(parse(&wide(dimension)).is_ok());
     assert!(refusal(&wide(dimension + 8)).contains("hidden_size"));
+}
+
+fn with_processor(config: &ModelConfig, processor: &serde_json::Value) -> Result<ModelConfig, ConfigError> {
+    config.with_preprocessor_json(processor.to_string().as_bytes())
+}
+
+#[test]
+fn the_image_processor_decides_filter_and_budget() {
+    let (fixed, naflex) = (PRESETS[1].config, PRESETS[15].config);
+    let of = |config: &ModelConfig, json| with_processor(config, &json).unwrap().vision.preprocessing;
+    assert_eq!(of(&naflex, serde_json::json!({})), Preprocessing::SIGLIP2);
+    assert_eq!(
+        of(&naflex, serde_json::json!({"max_num_patches": 64, "resample": 3})),
+        Preprocessing { filter: Filter::Bicubic, max_num_patches: 64 }
+    );
+    // SiglipImageProcessor's class default is bicubic; published SigLIP 2 processors say bilinear.
+    assert_eq!(of(&fixed, serde_json::json!({})).filter, Filter::Bicubic);
+    assert_eq!(of(&fixed, serde_json::json!({"resample": 2, "size": {"height": 224, "width": 224}})).filter, Filter::Bilinear);
+    assert_eq!(of(&fixed, serde_json::json!({"image_processor": {"resample": 2}})).filter, Filter::Bilinear);
+}
+
+#[test]
+fn an_image_processor_of_another_model_is_refused() {
+    let fixed = PRESETS[1].config;
+    for json in [
+        serde_json::json!({"size": {"height": 256, "width": 256}}),
+        serde_json::json!({"image_mean": [0.48, 0.45, 0.4]}),
+        serde_json::json!({"rescale_factor": 1.0}),
+        serde_json::json!({"do_resize": false}),
+        serde_json::json!({"resample": 1}),
+        serde_json::json!({"patch_size": 14}),
+        serde_json::json!({"max_num_patches": 0}),
+    ] {
+        assert!(matches!(with_processor(&fixed, &json), Err(ConfigError::Contradiction(_))), "{json}");
+    }
+    assert!(matches!(fixed.with_preprocessor_json(b"{"), Err(ConfigError::PreprocessorJson(_))));
 }

@@ -15,10 +15,7 @@ const WEIGHTS: &str = "model.safetensors";
 const STORAGE: &str = "/storage/model.safetensors?signature=secret";
 
 fn id(text: &str) -> HubId {
-    match ModelRef::parse(text) {
-        Ok(ModelRef::Hub(id)) => id,
-        other => panic!("{other:?}"),
-    }
+    text.parse().unwrap()
 }
 
 fn weights() -> Vec<u8> {
@@ -98,7 +95,9 @@ fn is_weights(request: &Request) -> bool {
 #[test]
 fn an_existing_path_wins_over_a_hub_id() {
     assert_eq!(ModelRef::parse("src/weights").unwrap(), ModelRef::Local("src/weights".into()));
+    assert_eq!(id("src/weights").repository(), "src/weights");
     let hub = id("google/siglip2-base-patch16-naflex@v1.0");
+    assert_eq!(ModelRef::parse("google/siglip2-base-patch16-naflex@v1.0").unwrap(), ModelRef::Hub(hub.clone()));
     assert_eq!((hub.repository().as_str(), hub.revision()), ("google/siglip2-base-patch16-naflex", "v1.0"));
     assert_eq!(id("a/b").revision(), "main");
     assert_eq!(id("a/b@refs/pr/3").revision(), "refs/pr/3");
@@ -201,6 +200,27 @@ fn a_cached_model_is_not_asked_for_again() {
     // An explicit fetch asks what the branch means today, but downloads nothing that is there.
     world.fetch().unwrap();
     assert_eq!(world.server.downloads(STORAGE), [None]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_complete_cache_is_not_written_to() {
+    let world = World::new(|_, _| None);
+    let snapshot = world.fetch().unwrap();
+    let inode = |name: &str| std::os::unix::fs::MetadataExt::ino(&std::fs::symlink_metadata(snapshot.join(name)).unwrap());
+    let reference = world.cache.path().join("models--google--tiny/refs/main");
+    let before = (inode(WEIGHTS), std::fs::metadata(&reference).unwrap().modified().unwrap());
+    world.fetch().unwrap();
+    assert_eq!((inode(WEIGHTS), std::fs::metadata(&reference).unwrap().modified().unwrap()), before);
+}
+
+#[test]
+fn an_unusable_cache_folder_is_named() {
+    let world = World::new(|_, _| None);
+    let file = world.cache.path().join("file");
+    std::fs::write(&file, b"").unwrap();
+    let error = Hub::new(options(&file, world.server.port)).fetch(&id(ID), &mut go_on).unwrap_err();
+    assert!(matches!(&error, HubError::Io { .. }) && error.to_string().contains("HF_HUB_CACHE"), "{error}");
 }
 
 #[test]
@@ -367,7 +387,7 @@ fn a_stall_is_noticed_and_the_download_continues() {
     let world = World::new(|request, earlier| {
         (is_weights(request) && earlier == 0).then(|| Reply::Stall(weights().len(), weights()[..500_000].to_vec()))
     });
-    let stall_timeout = Duration::from_millis(300);
+    let stall_timeout = Duration::from_secs(1);
     let hub = Hub::new(HubOptions { stall_timeout, ..options(world.cache.path(), world.server.port) });
     let snapshot = hub.fetch(&id(ID), &mut go_on).unwrap();
     assert_eq!(world.server.downloads(STORAGE), [None, Some(500_000)]);
@@ -399,7 +419,7 @@ fn transient_failures_are_retried_and_lasting_ones_are_not() {
         assert_eq!(world.server.requests().len(), 3);
     }
     for (status, code) in [(401, ""), (403, "GatedRepo"), (404, "RepoNotFound")] {
-        let world = World::new(move |_, _| Some(Reply::status(status).with("X-Error-Code", code)));
+        let world = World::new(move |_, _| Some(Reply::status(status).with("X-Error-Code", &code)));
         let error = world.fetch().unwrap_err();
         let message = error.to_string();
         match status {
@@ -443,7 +463,7 @@ fn answers_that_are_no_hubs_are_refused() {
         assert!(matches!(error, HubError::NotAHub { .. } | HubError::NoWeights { .. }), "{listing}: {error}");
     }
     for etag in ["", "../../../evil", "a/b", ".hidden"] {
-        let world = World::new(move |request, _| (request.method == "HEAD").then(|| Reply::status(200).with("ETag", etag)));
+        let world = World::new(move |request, _| (request.method == "HEAD").then(|| Reply::status(200).with("ETag", &etag)));
         let error = world.fetch().unwrap_err();
         assert!(matches!(error, HubError::NotAHub { .. }), "{etag}: {error}");
     }

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 #![allow(clippy::disallowed_methods, reason = "tests run natively, measure time and read expected images without our decoder")]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod config;
 mod cpu;
+mod encoder;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "hub")]

@@ -15,11 +15,13 @@ struct GemmShape {
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
+// Which epilogue: known when the pipeline is made, so that the others cost nothing.
 const STORE = 0u;
 const GELU = 1u;
 const ACCUMULATE = 2u;
 override epilogue: u32 = STORE;
 
+// Stores four neighbouring columns of one row, unless they lie beyond the live rows or the columns.
 fn store(row: u32, col4: u32, sum: vec4<f32>) {
     if row >= live_rows(shape.rows_of) || col4 >= shape.n4 {
         return;

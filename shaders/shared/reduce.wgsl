@@ -8,6 +8,7 @@ var<workgroup> partial: array<f32, WORKGROUP>;
 fn workgroup_sum(local: u32, value: f32) -> f32 {
     partial[local] = value;
     workgroupBarrier();
+    // Halves the number of terms in each round; additions in a tree lose less than in a row.
     for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
         if local < half {
             partial[local] += partial[local + half];

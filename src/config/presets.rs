@@ -1,6 +1,6 @@
 //! The 17 released SigLIP 2 checkpoints (arXiv 2502.14786; big_vision `README_siglip2.md`).
 
-use super::{ModelConfig, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
+use super::{ModelConfig, Preprocessing, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
 
 /// A released checkpoint and its dimensions.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ const SO400M: TowerConfig = tower(1152, 4304, 27, 16);
 const GIANT_OPT: TowerConfig = tower(1536, 6144, 40, 16);
 
 const fn preset(id: &'static str, vision: TowerConfig, text: TowerConfig, patch_size: usize, geometry: VisionGeometry) -> Preset {
-    let vision = VisionConfig { tower: vision, patch_size, geometry };
+    let vision = VisionConfig { tower: vision, patch_size, geometry, preprocessing: Preprocessing::SIGLIP2 };
     let text = TextConfig { tower: text, vocab_size: 256_000, positions: 64, projection_dim: vision.tower.width };
     Preset { id, config: ModelConfig { vision, text } }
 }

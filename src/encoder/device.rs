@@ -206,6 +206,8 @@ impl Device {
         let mut reason = None;
         loop {
             let error = super::check::relative_error(&mut gpu, checkpoint).await?;
+            // The check's plan would keep its weights in memory.
+            gpu.backend.release_plans();
             if error <= Self::tolerance(gpu.precision) {
                 let name = gpu.backend.info().to_string();
                 let description = DeviceDescription { backend: "GPU", name, precision: name_of(gpu.precision), reason };

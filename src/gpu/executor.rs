@@ -67,16 +67,12 @@ impl<'a> Batch<'a> {
 }
 
 /// Runs the plan and returns the outputs' live rows.
-pub(super) async fn run(
-    device: &Device,
-    prepared: &Prepared,
-    gemm: super::GemmVariant,
-    batch: &Batch<'_>,
-) -> Result<Vec<Vec<f32>>, GpuError> {
+pub(super) async fn run(device: &Device, prepared: &Prepared, batch: &Batch<'_>) -> Result<Vec<Vec<f32>>, GpuError> {
     let bytes: u64 = batch.data.outputs.iter().map(|&id| batch.bytes(id)).sum();
     // An empty range cannot be mapped, and without a mapping nothing would wait for a run that returns nothing.
     let bytes = bytes.max(wgpu::MAP_ALIGNMENT);
-    let running = device.guarded("running a batch", || submit(device, prepared, gemm, batch, bytes)).await?;
+    let running = device.guarded("running a batch", || submit(device, prepared, batch, bytes)).await?;
+    // Natively somebody has to poll; one submission at a time, so that the timeout is for a second's work and not for all of it.
     for submission in running.submissions {
         if let Err(error) = platform::wait_for_gpu(&device.raw, submission) {
             device.check_alive()?;
@@ -99,12 +95,17 @@ pub(super) async fn run(
 
 /// A batch that the GPU is working on.
 struct Running {
+    /// In order; the last one ends with the copy to `readback`.
     submissions: Vec<wgpu::SubmissionIndex>,
     readback: wgpu::Buffer,
     mapping: Mapping,
 }
 
-fn submit(device: &Device, prepared: &Prepared, gemm: super::GemmVariant, batch: &Batch<'_>, bytes: u64) -> Running {
+/// Puts a whole run into the queue without waiting for any of it.
+///
+/// Nothing awaits between the first write and the last submission, and the lock is held: a second run of the same plan would otherwise
+/// overwrite this one's inputs. After the last submission the queue's own order protects them.
+fn submit(device: &Device, prepared: &Prepared, batch: &Batch<'_>, bytes: u64) -> Running {
     let mut pool = prepared.readback.lock().unwrap_or_else(PoisonError::into_inner);
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
     let readback = pool.take().filter(|buffer| buffer.size() >= bytes).unwrap_or_else(|| buffer(device, "readback", bytes, usage));
@@ -113,7 +114,7 @@ fn submit(device: &Device, prepared: &Prepared, gemm: super::GemmVariant, batch:
     let mut first = 0;
     for end in submission_ends(device, batch) {
         let mut encoder = device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("steps") });
-        encode(device, prepared, gemm, batch, first..end, &mut encoder);
+        encode(device, prepared, batch, first..end, &mut encoder);
         if end == batch.plan.steps.len() {
             copy_outputs(prepared, batch, &readback, &mut encoder);
         }
@@ -124,12 +125,14 @@ fn submit(device: &Device, prepared: &Prepared, gemm: super::GemmVariant, batch:
     Running { submissions, readback, mapping }
 }
 
+/// Writes the live rows of all inputs, padding their rows to whole vec4s.
 fn write_inputs(device: &Device, prepared: &Prepared, batch: &Batch<'_>) {
     let write = |buffer: &wgpu::Buffer, bytes: &[u8]| device.queue.write_buffer(buffer, 0, bytes);
     write(&prepared.counts, bytemuck::bytes_of(&batch.counts));
     write(&prepared.offsets, bytemuck::cast_slice(batch.data.offsets));
     write(&prepared.query_tiles, bytemuck::cast_slice(&batch.tiles));
     for &(id, values) in batch.data.inputs {
+        // `Batch::new` has checked every id.
         let (Some(memory), Ok(buffer)) = (prepared.memory_of(id), batch.buffer(id)) else { continue };
         if stride(buffer.cols) == buffer.cols {
             write(memory, bytemuck::cast_slice(values));
@@ -163,14 +166,8 @@ fn submission_ends(device: &Device, batch: &Batch<'_>) -> Vec<usize> {
     ends
 }
 
-fn encode(
-    device: &Device,
-    prepared: &Prepared,
-    gemm: super::GemmVariant,
-    batch: &Batch<'_>,
-    range: std::ops::Range<usize>,
-    encoder: &mut wgpu::CommandEncoder,
-) {
+/// Records some of the steps. The live row counts decide each grid, so rows without data cost nothing.
+fn encode(device: &Device, prepared: &Prepared, batch: &Batch<'_>, range: std::ops::Range<usize>, encoder: &mut wgpu::CommandEncoder) {
     let limit = device.raw.limits().max_compute_workgroups_per_dimension;
     // Dispatches share a pass; a copy has to end it.
     let mut pass: Option<wgpu::ComputePass<'static>> = None;
@@ -178,7 +175,7 @@ fn encode(
     for (step, work) in steps {
         match work {
             Work::Dispatch { pipeline, bind_group } => {
-                let (across, down) = operands::fold(operands::workgroups(step, batch.counts, gemm), limit);
+                let (across, down) = operands::fold(operands::workgroups(step, batch.counts, prepared.gemm), limit);
                 let begin = || encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime();
                 let pass = pass.get_or_insert_with(begin);
                 pass.set_pipeline(pipeline);
@@ -195,6 +192,7 @@ fn encode(
     }
 }
 
+/// Gathers the outputs' live rows in the order they were asked for.
 fn copy_outputs(prepared: &Prepared, batch: &Batch<'_>, readback: &wgpu::Buffer, encoder: &mut wgpu::CommandEncoder) {
     let mut at = 0;
     for &id in batch.data.outputs {

@@ -108,7 +108,7 @@ impl GpuBackend {
             return Ok(vec![Vec::new(); batch.outputs.len()]);
         }
         let prepared = self.prepare(weights, plan).await?;
-        executor::run(&self.device, &prepared, self.gemm, &batch_of_plan).await
+        executor::run(&self.device, &prepared, &batch_of_plan).await
     }
 
     /// Gives back the memory of all prepared plans; the next run prepares its plan again.

@@ -15,9 +15,13 @@ const WORKGROUP: u64 = 64;
 /// Something that a shader binds.
 #[derive(Clone, Copy)]
 pub(super) enum Operand {
+    /// A matrix of the plan.
     Buffer(BufferId),
+    /// A matrix or vector of the model.
     Weight(WeightId),
+    /// Where segments begin.
     Offsets,
+    /// The work list of `attention`.
     QueryTiles,
 }
 
@@ -86,6 +90,7 @@ pub(super) fn check(plan: &Plan, slots: &Slots, weights: &[GpuWeight]) -> Result
     })
 }
 
+/// The sizes a step assumes against those that its buffers and weights have. Shaders do not check: they would compute nonsense.
 fn check_step(plan: &Plan, slots: &Slots, weights: &[GpuWeight], step: &Step) -> Result<(), String> {
     let cols = |BufferId(id): BufferId, wanted: usize| match plan.buffers.get(id) {
         Some(buffer) if buffer.cols == wanted => Ok(()),
@@ -135,6 +140,7 @@ fn check_step(plan: &Plan, slots: &Slots, weights: &[GpuWeight], step: &Step) ->
     check_aliasing(slots, step)
 }
 
+/// `attention` keeps a head in a fixed number of registers; the multiple of 8 is what every SigLIP model has.
 fn check_head(head_dim: usize) -> Result<(), String> {
     let fits = head_dim.is_multiple_of(8) && (8..=MAX_HEAD_DIM).contains(&head_dim);
     fits.then_some(()).ok_or_else(|| format!("head_dim is {head_dim}, not a multiple of 8 up to {MAX_HEAD_DIM}"))

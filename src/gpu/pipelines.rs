@@ -19,7 +19,7 @@ pub(super) struct Variant {
 }
 
 impl Variant {
-    /// What runs `step`, or `None` for a copy, which needs no shader. `precision` is that of the step's matrix.
+    /// Names the shader that runs `step`, or `None` for a copy, which needs no shader. `precision` is that of the step's matrix.
     pub(super) fn of(step: &Step, gemm: GemmVariant, precision: WeightPrecision) -> Option<Self> {
         let plain = |shader| Some(Self { shader, constant: None });
         match step {
@@ -69,6 +69,7 @@ impl Pipelines {
     }
 }
 
+/// Makes a module and a pipeline whose bind group layout follows from the shader.
 fn compile(device: &wgpu::Device, variant: Variant) -> wgpu::ComputePipeline {
     let label = Some(variant.shader.name);
     let source = wgpu::ShaderSource::Wgsl(variant.shader.wgsl.into());

@@ -12,16 +12,20 @@ use crate::encoder::plan::{BufferId, Plan, Slots, Step};
 
 /// What runs one step.
 pub(super) enum Work {
+    /// A compute shader.
     Dispatch { pipeline: wgpu::ComputePipeline, bind_group: wgpu::BindGroup },
+    /// No shader: the queue copies.
     Copy { from: BufferId, to: BufferId },
 }
 
 /// A plan and everything on the device that running it needs.
 pub(super) struct Prepared {
+    /// What it was made of, to recognise it again.
     plan: Plan,
     weights: Vec<GpuWeight>,
-    gemm: GemmVariant,
+    pub(super) gemm: GemmVariant,
     slots: Slots,
+    /// One buffer for each slot.
     memory: Vec<wgpu::Buffer>,
     pub(super) counts: wgpu::Buffer,
     pub(super) offsets: wgpu::Buffer,
@@ -33,6 +37,7 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Compiles what is missing, then allocates and binds everything under one error scope, so that a plan is either whole or an error.
     pub(super) async fn new(
         device: &Device,
         pipelines: &Pipelines,
@@ -82,6 +87,7 @@ impl Prepared {
         self.memory.get(*self.slots.of_buffer.get(id)?)
     }
 
+    /// Makes one piece of work of each step. All uniforms lie in one buffer, at the alignment that the adapter asks for.
     fn bind(&self, device: &Device, compiled: Vec<Option<wgpu::ComputePipeline>>) -> Vec<Work> {
         let alignment = device.raw.limits().min_uniform_buffer_offset_alignment as usize;
         let uniforms: Vec<Vec<u8>> = self.plan.steps.iter().map(operands::uniform).collect();
@@ -107,6 +113,7 @@ impl Prepared {
         self.plan.steps.iter().enumerate().zip(compiled).map(bind_step).collect()
     }
 
+    /// Binds uniform and counts at 0 and 1, then the operands. `operands::check` has seen that all of them exist.
     fn bind_group(
         &self,
         device: &Device,
@@ -130,12 +137,14 @@ impl Prepared {
     }
 }
 
+/// Matrices are also written by the host and copied from.
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE.union(wgpu::BufferUsages::COPY_DST).union(wgpu::BufferUsages::COPY_SRC);
 const UNIFORM: wgpu::BufferUsages = wgpu::BufferUsages::UNIFORM.union(wgpu::BufferUsages::COPY_DST);
 
 /// What a step's uniform is bound as; the largest has 12 bytes and some drivers want multiples of 16.
 const UNIFORM_BYTES: u64 = 16;
 
+/// A buffer that is never empty, because an empty one cannot be bound.
 pub(super) fn buffer(device: &Device, label: &'static str, bytes: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
     device.raw.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: bytes.max(16), usage, mapped_at_creation: false })
 }
@@ -153,6 +162,7 @@ fn slot_bytes(plan: &Plan, slots: &Slots, limit: u64) -> Result<Vec<u64>, GpuErr
     Ok(bytes)
 }
 
+/// How the step's matrix is stored; only `gemm` has one.
 fn precision(step: &Step, weights: &[GpuWeight]) -> WeightPrecision {
     match step {
         Step::Gemm { weight, .. } => weights.get(weight.0).map_or(WeightPrecision::F32, GpuWeight::precision),

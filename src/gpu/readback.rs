@@ -12,6 +12,7 @@ struct Slot {
 }
 
 impl Slot {
+    /// Keeps the first result and wakes whoever awaits it.
     fn finish(slot: &Mutex<Self>, mapped: bool) {
         let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
         slot.result.get_or_insert(mapped);

@@ -8,6 +8,7 @@ pub(super) struct Shader {
     pub(super) wgsl: &'static str,
 }
 
+/// Names a shader and joins its files. WGSL does not care about the order of declarations, so the kernel, with its header, comes first.
 macro_rules! shader {
     ($name:literal = $kernel:literal $(+ $shared:literal)*) => {
         Shader {
@@ -20,6 +21,7 @@ macro_rules! shader {
     };
 }
 
+// One line a shader; files are in `shaders/` and, after the first, in `shaders/shared/`.
 pub(super) static GEMM_F32: Shader = shader!("gemm.f32" = "gemm" + "gemm_epilogue" + "weight_f32" + "outer" + "batch");
 pub(super) static GEMM_F16: Shader = shader!("gemm.f16" = "gemm" + "gemm_epilogue" + "weight_f16" + "outer" + "batch");
 pub(super) static GEMM_DIRECT_F32: Shader = shader!("gemm_direct.f32" = "gemm_direct" + "gemm_epilogue" + "weight_f32" + "batch");
@@ -31,7 +33,6 @@ pub(super) static SELECT_LAST: Shader = shader!("select_last" = "select_last" + 
 pub(super) static L2_NORMALIZE: Shader = shader!("l2_normalize" = "l2_normalize" + "reduce" + "batch");
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 mod tests {
     use std::mem::offset_of;
 
@@ -52,6 +53,7 @@ mod tests {
         &L2_NORMALIZE,
     ];
 
+    /// Parses what the driver will get, and shows the offending line if it cannot be parsed.
     fn parse(shader: &Shader) -> naga::Module {
         naga::front::wgsl::parse_str(shader.wgsl)
             .unwrap_or_else(|error| panic!("{}", error.emit_to_string_with_path(shader.wgsl, shader.name)))
@@ -117,19 +119,5 @@ mod tests {
     fn constants_of_attention_match_the_host() {
         let declared = format!("const TILE = {}u;", uniforms::QUERY_TILE);
         assert!(ATTENTION.wgsl.contains(&declared), "{declared} is missing");
-    }
-
-    #[test]
-    fn every_file_opens_with_the_header() {
-        for shader in ALL {
-            let header: Vec<&str> = shader.wgsl.lines().take_while(|line| line.starts_with("//")).collect();
-            let entry = shader.name.split('.').next().unwrap();
-            assert!(header[0].starts_with(&format!("// {entry} — ")), "{}", shader.name);
-            for key in ["// in    ", "// grid  ", "// math  ", "// twin  src/"] {
-                assert!(header.iter().any(|line| line.starts_with(key)), "{} says nothing about {key:?}", shader.name);
-            }
-            assert!(header.iter().any(|line| line.contains("out  ") || line.starts_with("// out ")), "{}", shader.name);
-            assert!(header.iter().any(|line| line.starts_with("// math") && line.contains("|gpu - reference| <= ")), "{}", shader.name);
-        }
     }
 }

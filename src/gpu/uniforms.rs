@@ -1,4 +1,6 @@
 //! What a kernel is told about its step: one struct per shader, laid out as the WGSL struct of the same name.
+//!
+//! A test in `shaders.rs` compares each with the WGSL. Dimensions fit u32 because `limits` bounds them and no buffer exceeds 4 GiB.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -16,6 +18,7 @@ pub(super) struct Counts {
     pub(super) query_tiles: u32,
 }
 
+/// `n4` and `k4` count vec4s.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct GemmShape {
@@ -39,6 +42,7 @@ pub(super) struct AttentionShape {
     pub(super) scale: f32,
 }
 
+/// `head4` counts vec4s.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct PoolingAttentionShape {
@@ -79,6 +83,7 @@ pub(super) fn max_query_tiles(capacity: Live) -> usize {
     capacity.tokens / QUERY_TILE + capacity.segments
 }
 
+/// The number that `live_rows` in `shaders/shared/batch.wgsl` understands.
 fn rows_of(rows: Rows) -> u32 {
     match rows {
         Rows::Tokens => 0,

@@ -76,6 +76,7 @@ pub(super) async fn upload_vector(device: &Device, values: &[f32]) -> Result<Gpu
     Ok(GpuWeight { buffer, shape: (1, values.len()), precision: WeightPrecision::F32, overflow: None })
 }
 
+/// Copies bytes to a new storage buffer.
 async fn upload(device: &Device, bytes: &[u8]) -> Result<wgpu::Buffer, GpuError> {
     let (size, limit) = (bytes.len() as u64, device.max_buffer_bytes());
     if size > limit {
@@ -92,6 +93,7 @@ async fn upload(device: &Device, bytes: &[u8]) -> Result<wgpu::Buffer, GpuError>
     device.guarded("uploading weights", work).await
 }
 
+/// Rounding would still make 65,504 of a little more, but a model whose weights get there is not meant for f16. NaN does not fit.
 fn fits_f16(value: f32) -> bool {
     value.abs() <= f32::from(half::f16::MAX)
 }

@@ -79,9 +79,8 @@ fn decode_format(bytes: &[u8], format: ImageFormat, name: &'static str, limits: 
     };
     let profile = metadata(decoder.icc_profile(), "colour profile", &mut warnings);
     let decoded = DynamicImage::from_decoder(decoder).map_err(refuse)?;
-    let mut upright = DynamicImage::ImageRgb8(color::to_srgb(decoded, profile.as_deref(), &mut warnings));
-    upright.apply_orientation(orientation);
-    Ok(DecodedImage { pixels: upright.into_rgb8(), warnings })
+    let stored = color::to_srgb(decoded, profile.as_deref(), &mut warnings);
+    Ok(DecodedImage { pixels: orientation::upright(stored, orientation), warnings })
 }
 
 fn decoder_limits(max_alloc: u64) -> image::Limits {

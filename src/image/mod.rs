@@ -22,7 +22,7 @@ mod resize;
 
 pub use decode::{DecodedImage, decode};
 pub use formats::{ExtensionSupport, UnsupportedFormat, decodable_extensions, extension_support};
-pub use naflex::{DEFAULT_MAX_NUM_PATCHES, Grid, PatchBatch, Patches, Resampling, patchify, preprocess, target_grid};
+pub use naflex::{Grid, PatchBatch, Patches, Resampling, patchify, preprocess, target_grid};
 
 use crate::limits;
 

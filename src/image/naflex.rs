@@ -8,19 +8,16 @@ use image::RgbImage;
 
 use super::ImageError;
 use super::resize::{self, CHANNELS, Size};
-use crate::config::{VisionConfig, VisionGeometry};
+use crate::config::{Filter, VisionConfig, VisionGeometry};
 use crate::limits;
 
-/// Patches per image when the caller does not choose: the default of `transformers`' `Siglip2ImageProcessor`.
-pub const DEFAULT_MAX_NUM_PATCHES: usize = 256;
-
-/// How pixels are averaged when an image is resized. Both are antialiased bilinear filters; they differ in rounding.
+/// How pixels are averaged when an image is resized. Both are antialiased.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resampling {
-    /// Bit for bit what `transformers` 5.23 computes on a CPU: torchvision's uint8 kernel, then (x − 127.5) / 127.5.
+    /// Bit for bit what `transformers` 5.23 computes on a CPU: torchvision's uint8 kernel with the model's filter, then (x − 127.5) / 127.5.
     #[default]
     Hf,
-    /// What big_vision's NaFlex pipeline computes: values scaled to −1..1 first, then a filter in f32, never rounded. (big_vision's
+    /// What big_vision's NaFlex pipeline computes: values scaled to −1..1 first, then a bilinear filter in f32, never rounded. (big_vision's
     /// fixed-resolution demo resizes without antialiasing; here fixed-resolution models use the same filter as NaFlex ones.)
     Jax,
 }
@@ -99,12 +96,25 @@ pub struct Patches {
 pub fn patchify(image: &RgbImage, grid: Grid, patch_size: usize, resampling: Resampling) -> Result<Patches, ImageError> {
     check_patch_size(patch_size)?;
     check_grid(grid)?;
-    resize_and_cut(image, Size { height: grid.rows * patch_size, width: grid.cols * patch_size }, grid, patch_size, resampling)
+    resize_and_cut(image, &Target::exact(grid, patch_size), Filter::Bilinear, resampling)
+}
+
+/// What an image is resized to and cut into. `size` may exceed the grid on the right and at the bottom.
+struct Target {
+    size: Size,
+    grid: Grid,
+    patch_size: usize,
+}
+
+impl Target {
+    const fn exact(grid: Grid, patch_size: usize) -> Self {
+        Self { size: Size { height: grid.rows * patch_size, width: grid.cols * patch_size }, grid, patch_size }
+    }
 }
 
 /// The patches of `image` as `vision` wants them.
 ///
-/// A NaFlex model gets at most `max_num_patches` patches ([`DEFAULT_MAX_NUM_PATCHES`] if `None`) at the image's own aspect ratio. A
+/// A NaFlex model gets at most `max_num_patches` patches (its own default if `None`) at the image's own aspect ratio. A
 /// fixed-resolution model gets the image squashed to its square; pixels beyond the last whole patch are dropped, as its convolution does.
 ///
 /// # Errors
@@ -116,38 +126,40 @@ pub fn preprocess(
     resampling: Resampling,
 ) -> Result<Patches, ImageError> {
     let patch_size = vision.patch_size;
-    match (vision.geometry, max_num_patches) {
+    let target = match (vision.geometry, max_num_patches) {
         (VisionGeometry::NaFlex { .. }, budget) => {
             let (height, width) = (image.height() as usize, image.width() as usize);
-            let grid = target_grid(height, width, patch_size, budget.unwrap_or(DEFAULT_MAX_NUM_PATCHES))?;
-            patchify(image, grid, patch_size, resampling)
+            let budget = budget.unwrap_or(vision.preprocessing.max_num_patches);
+            Target::exact(target_grid(height, width, patch_size, budget)?, patch_size)
         }
         (VisionGeometry::Fixed { image_size }, None) => {
             check_patch_size(patch_size)?;
             let grid = Grid { rows: vision.table_side(), cols: vision.table_side() };
-            check_grid(grid)?;
-            resize_and_cut(image, Size { height: image_size, width: image_size }, grid, patch_size, resampling)
+            Target { size: Size { height: image_size, width: image_size }, grid, patch_size }
         }
-        (VisionGeometry::Fixed { image_size }, Some(_)) => Err(ImageError::BudgetOfFixedModel { image_size }),
-    }
+        (VisionGeometry::Fixed { image_size }, Some(_)) => return Err(ImageError::BudgetOfFixedModel { image_size }),
+    };
+    check_grid(target.grid)?;
+    resize_and_cut(image, &target, vision.preprocessing.filter, resampling)
 }
 
-/// `to` may exceed the grid on the right and at the bottom.
-fn resize_and_cut(image: &RgbImage, to: Size, grid: Grid, patch_size: usize, resampling: Resampling) -> Result<Patches, ImageError> {
+fn resize_and_cut(image: &RgbImage, target: &Target, filter: Filter, resampling: Resampling) -> Result<Patches, ImageError> {
     let from = Size { height: image.height() as usize, width: image.width() as usize };
     check_image_sides(from.height, from.width)?;
+    let pixels = image.as_raw();
     let values = match resampling {
         Resampling::Hf => {
             let normalized = std::array::from_fn::<f32, 256, _>(|value| (value as f32 - 127.5) / 127.5);
-            cut(&resize::bytes(image.as_raw(), from, to), to.width, grid, patch_size, |value| normalized[usize::from(value)])
+            cut(&resize::bytes(pixels, from, target.size, filter), target, |value| normalized[usize::from(value)])
         }
-        Resampling::Jax => cut(&resize::floats(image.as_raw(), from, to), to.width, grid, patch_size, |value| value),
+        Resampling::Jax => cut(&resize::floats(pixels, from, target.size), target, |value| value),
     };
-    Ok(Patches { grid, values })
+    Ok(Patches { grid: target.grid, values })
 }
 
-fn cut<T: Copy>(pixels: &[T], width: usize, grid: Grid, patch_size: usize, value: impl Fn(T) -> f32) -> Vec<f32> {
-    let (stride, run) = (width * CHANNELS, patch_size * CHANNELS);
+fn cut<T: Copy>(pixels: &[T], target: &Target, value: impl Fn(T) -> f32) -> Vec<f32> {
+    let &Target { size, grid, patch_size } = target;
+    let (stride, run) = (size.width * CHANNELS, patch_size * CHANNELS);
     let mut values = Vec::with_capacity(grid.patches() * patch_size * run);
     for row_of_patches in pixels.chunks_exact(patch_size * stride).take(grid.rows) {
         for col in 0..grid.cols {

@@ -1,6 +1,9 @@
-//! The little of TIFF that decides how a picture is shown: entries of the first directory, in EXIF blocks and TIFF files alike.
+//! Which way is up: the orientation in the first directory of a TIFF, which EXIF blocks are too, and turning pictures by it.
 
 use image::metadata::Orientation;
+use image::{DynamicImage, RgbImage};
+
+use super::resize::CHANNELS;
 
 const ORIENTATION: u16 = 0x0112;
 const SUBFILE_TYPE: u16 = 0x00FE;
@@ -13,6 +16,45 @@ pub(super) fn orientation(exif: &[u8]) -> Orientation {
     first_directory_entry(tiff, ORIENTATION)
         .and_then(|value| Orientation::from_exif(u8::try_from(value).ok()?))
         .unwrap_or(Orientation::NoTransforms)
+}
+
+/// Turns a stored picture upright.
+pub(super) fn upright(stored: RgbImage, orientation: Orientation) -> RgbImage {
+    match orientation {
+        Orientation::Rotate90 => transposed(&stored, false, true),
+        Orientation::Rotate270 => transposed(&stored, true, false),
+        Orientation::Rotate90FlipH => transposed(&stored, false, false),
+        Orientation::Rotate270FlipH => transposed(&stored, true, true),
+        Orientation::NoTransforms | Orientation::Rotate180 | Orientation::FlipHorizontal | Orientation::FlipVertical => {
+            let mut image = DynamicImage::ImageRgb8(stored);
+            image.apply_orientation(orientation);
+            image.into_rgb8()
+        }
+    }
+}
+
+/// Rows become columns, taken from the right if `mirror_x`; columns become rows, taken from the bottom if `mirror_y`.
+///
+/// Most phone photos pass through here, and pixel by pixel over a whole picture it would miss the cache each time: bands of a few rows
+/// read runs of neighbours instead, more than twice as fast as `image`'s own rotation.
+fn transposed(stored: &RgbImage, mirror_x: bool, mirror_y: bool) -> RgbImage {
+    const BAND: usize = 32;
+    let (width, height) = (stored.width() as usize, stored.height() as usize);
+    let mut turned = RgbImage::new(stored.height(), stored.width());
+    for (band, rows) in turned.chunks_mut(BAND * height * CHANNELS).enumerate() {
+        let mut rows: Vec<_> = rows.chunks_exact_mut(height * CHANNELS).map(|row| row.as_chunks_mut::<CHANNELS>().0).collect();
+        let start = band * BAND;
+        for (y, source) in stored.chunks_exact(width * CHANNELS).enumerate() {
+            let source = source.as_chunks::<CHANNELS>().0;
+            let target = if mirror_y { height - 1 - y } else { y };
+            if mirror_x {
+                rows.iter_mut().zip(source.iter().rev().skip(start)).for_each(|(row, pixel)| row[target] = *pixel);
+            } else {
+                rows.iter_mut().zip(&source[start..]).for_each(|(row, pixel)| row[target] = *pixel);
+            }
+        }
+    }
+    turned
 }
 
 /// Whether a TIFF file is camera raw in disguise: its first picture is only a thumbnail of the one that its owner means.

@@ -1,11 +1,12 @@
-//! Antialiased bilinear resizing of interleaved RGB, in the two flavours of [`Resampling`](super::Resampling).
+//! Antialiased bilinear and bicubic resizing of interleaved RGB, in the two flavours of [`Resampling`](super::Resampling).
 //!
-//! Both share the weights: a triangle filter with half-pixel centres, widened by the scale when reducing and renormalised at the
-//! edges. [`bytes`] rounds as torchvision does on a CPU (uint8 between the passes, 16-bit fixed-point weights, see
+//! Both share the weights: a filter with half-pixel centres, widened by the scale when reducing and renormalised at the edges. [`bytes`] rounds as torchvision does on a CPU (uint8 between the passes, 16-bit fixed-point weights, see
 //! `aten/src/ATen/native/cpu/UpSampleKernel.cpp`); [`floats`] never rounds, as `tf.image.resize` in big_vision.
 
 use std::borrow::Cow;
 use std::ops::Range;
+
+use crate::config::Filter;
 
 /// Channels of every image here.
 pub(super) const CHANNELS: usize = 3;
@@ -26,14 +27,14 @@ impl Size {
 
 /// Resizes `pixels` (`from.height × from.width` RGB) bit for bit as torchvision's uint8 kernel: columns first, then rows, each only if
 /// that side changes.
-pub(super) fn bytes(pixels: &[u8], from: Size, to: Size) -> Cow<'_, [u8]> {
+pub(super) fn bytes(pixels: &[u8], from: Size, to: Size, filter: Filter) -> Cow<'_, [u8]> {
     let mut pixels = Cow::Borrowed(pixels);
     if from.width != to.width {
-        let weights = FixedPoint::new(Axis::new(from.width, to.width));
+        let weights = FixedPoint::new(Axis::new(from.width, to.width, filter));
         pixels = Cow::Owned(pulp::Arch::new().dispatch(|| fixed_columns(&pixels, from.width, to.width, &weights)));
     }
     if from.height != to.height {
-        let weights = FixedPoint::new(Axis::new(from.height, to.height));
+        let weights = FixedPoint::new(Axis::new(from.height, to.height, filter));
         pixels = Cow::Owned(pulp::Arch::new().dispatch(|| fixed_rows(&pixels, to, &weights)));
     }
     pixels
@@ -41,8 +42,8 @@ pub(super) fn bytes(pixels: &[u8], from: Size, to: Size) -> Cow<'_, [u8]> {
 
 /// Scales `pixels` to -1..1 and resizes them in f32 without rounding, rows first because that leaves less for the slower pass.
 pub(super) fn floats(pixels: &[u8], from: Size, to: Size) -> Vec<f32> {
-    let rows = Axis::new(from.height, to.height);
-    let columns = Axis::new(from.width, to.width);
+    let rows = Axis::new(from.height, to.height, Filter::Bilinear);
+    let columns = Axis::new(from.width, to.width, Filter::Bilinear);
     pulp::Arch::new().dispatch(|| {
         let rows_done = float_rows(pixels, from.width, to.height, &rows);
         if from.width == to.width { rows_done } else { float_columns(&rows_done, from.width, to, &columns) }
@@ -58,10 +59,14 @@ struct Axis {
 }
 
 impl Axis {
-    /// `_compute_indices_min_size_weights_aa` of PyTorch with the bilinear filter, in the same f64 operations.
-    fn new(source: usize, target: usize) -> Self {
+    /// `_compute_indices_min_size_weights_aa` of PyTorch, in the same f64 operations.
+    fn new(source: usize, target: usize, filter: Filter) -> Self {
+        let (reach, kernel): (f64, fn(f64) -> f64) = match filter {
+            Filter::Bilinear => (1.0, triangle),
+            Filter::Bicubic => (2.0, cubic),
+        };
         let scale = source as f64 / target as f64;
-        let support = scale.max(1.0);
+        let support = reach * scale.max(1.0);
         let inverse_scale = if scale >= 1.0 { 1.0 / scale } else { 1.0 };
         let most = 2 * support.ceil() as usize + 1;
         let mut axis = Self { taps: Vec::with_capacity(target), weights: Vec::with_capacity(2 * source + 3 * target) };
@@ -74,7 +79,7 @@ impl Axis {
             let begin = axis.weights.len();
             axis.weights.extend((0..count).map(|j| {
                 let distance = ((j + first) as f64 - center + 0.5) * inverse_scale;
-                (1.0 - distance.abs()).max(0.0)
+                kernel(distance)
             }));
             let mine = &mut axis.weights[begin..];
             let total: f64 = mine.iter().sum();
@@ -82,6 +87,23 @@ impl Axis {
             axis.taps.push((first, begin..axis.weights.len()));
         }
         axis
+    }
+}
+
+fn triangle(x: f64) -> f64 {
+    (1.0 - x.abs()).max(0.0)
+}
+
+/// Keys' cubic with a = −0.5, which PyTorch takes from Pillow when it antialiases, in its order of operations.
+fn cubic(x: f64) -> f64 {
+    const A: f64 = -0.5;
+    let x = x.abs();
+    if x < 1.0 {
+        ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * A
+    } else {
+        0.0
     }
 }
 
@@ -99,7 +121,7 @@ impl FixedPoint {
         let overflows = |precision: u32| 0.5 + largest * f64::from(1u32 << (precision + 1)) >= 32768.0;
         let precision = (0..22).find(|&precision| overflows(precision)).unwrap_or(22);
         let unit = f64::from(1u32 << precision);
-        let weights = axis.weights.iter().map(|weight| (0.5 + weight * unit) as i32).collect();
+        let weights = axis.weights.iter().map(|weight| (weight * unit + 0.5_f64.copysign(*weight)) as i32).collect();
         Self { taps: axis.taps, weights, precision }
     }
 

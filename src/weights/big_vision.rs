@@ -7,7 +7,7 @@
 use super::array::Array;
 use super::binding::{Candidate, Catalog, Layout, Wanted};
 use super::names::TensorSpec;
-use crate::config::{ModelConfig, PRESETS, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
+use crate::config::{ModelConfig, PRESETS, Preprocessing, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
 
 /// A key without the `params/` that training checkpoints have in front, if it is one of the model's.
 pub(crate) fn canonical_key(key: &str) -> Option<&str> {
@@ -170,7 +170,7 @@ pub(crate) fn derive_config(catalog: &Catalog) -> Result<ModelConfig, String> {
         (&[patch_dim, _], &[side, _, _]) => ((patch_dim / 3).isqrt(), VisionGeometry::NaFlex { table_side: side }),
         _ => return Err(broken("img/embedding/kernel", kernel)),
     };
-    let vision = VisionConfig { tower, patch_size, geometry };
+    let vision = VisionConfig { tower, patch_size, geometry, preprocessing: Preprocessing::SIGLIP2 };
     let &[vocab_size, _] = shape("txt/Embed_0/embedding")? else { return Err("txt/Embed_0/embedding is not a table".to_owned()) };
     let &[_, positions, _] = shape("txt/pos_embedding")? else { return Err("txt/pos_embedding is not [1, positions, width]".to_owned()) };
     let &[_, projection_dim] = shape("txt/head/kernel")? else { return Err("txt/head/kernel is not a matrix".to_owned()) };

@@ -196,7 +196,7 @@ impl Binding {
         if let ([part], Layout::AsIs) = (self.parts.as_slice(), self.layout) {
             let byte_ranges: Vec<_> = ranges.map(|range| part.bytes(range)).collect();
             let pieces = read_bytes(part, &byte_ranges, catalog, files).await?;
-            return Ok(pieces.into_iter().flat_map(|piece| part.dtype.decode(&piece).into_owned()).collect());
+            return Ok(pieces.into_iter().flat_map(|piece| part.dtype.decode(piece).into_owned()).collect());
         }
         let whole = self.read(catalog, files).await?;
         let rows = ranges.filter_map(|range| whole.get(range.start as usize..range.end as usize));
@@ -222,7 +222,7 @@ async fn read_elements<'a>(
     files: &'a [NamedSource],
 ) -> Result<Cow<'a, [f32]>, WeightsError> {
     let pieces = read_bytes(part, &[part.bytes(elements)], catalog, files).await?;
-    Ok(part.dtype.decode(&pieces.into_iter().next().unwrap_or_default()))
+    Ok(part.dtype.decode(pieces.into_iter().next().unwrap_or_default()))
 }
 
 async fn read_bytes<'a>(

@@ -20,6 +20,8 @@ const CONFIG: &str = "config.json";
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const TOKENIZER: &str = "tokenizer.json";
+/// Where the image processor's settings stand; the second is newer and has them one level down.
+const PROCESSORS: [&str; 2] = ["preprocessor_config.json", "processor_config.json"];
 
 /// An open checkpoint. Opening reads headers only; tensors come from the files when asked for.
 pub struct Checkpoint {
@@ -64,38 +66,15 @@ impl Checkpoint {
             [] => None,
             json => Some(ModelConfig::from_json(json).map_err(|source| WeightsError::Config { file: name.clone(), source })?),
         };
-        let find = |wanted: &str| files.iter().position(|file| file.is(wanted));
-        let npz = files.iter().position(|file| file.name.ends_with(".npz"));
-        let is_npz = find(SINGLE).is_none() && find(INDEX).is_none() && npz.is_some();
-        let (catalog, others) = match (find(SINGLE), find(INDEX), npz) {
-            (Some(single), ..) => (read_safetensors(&name, &files, &[single], None).await?, Vec::new()),
-            (None, Some(index), _) => (read_sharded(&name, &files, index).await?, Vec::new()),
-            (None, None, Some(npz)) => read_npz(&files, npz).await?,
-            (None, None, None) => {
-                let remedy = "give a folder with safetensors files or a big_vision .npz (PyTorch .bin files are not read)";
-                return Err(WeightsError::Missing { folder: name, what: SINGLE.to_owned(), remedy });
-            }
-        };
-        let config = match config {
-            Some(config) => config,
-            None if is_npz => derive_config(&catalog).map_err(|reason| WeightsError::malformed(&name, reason))?,
-            None => {
-                let remedy = "copy the config.json that was published with the weights into the folder";
-                return Err(WeightsError::Missing { folder: name, what: CONFIG.to_owned(), remedy });
-            }
-        };
-        let specs = expected_tensors(&config);
-        let bound =
-            if is_npz { catalog.bind(specs, |spec| npz_candidates(spec, &config)) } else { catalog.bind(specs, safetensors_candidates) };
-        let (bindings, mut unused) = bound.map_err(|problems| WeightsError::Mismatch { file: name.clone(), problems })?;
-        unused.extend(others);
-        // Older exports carry the buffer 0, 1, 2, …, which is no parameter.
-        unused.retain(|tensor| !tensor.ends_with("position_ids"));
+        let weights = Weights::read(&name, &files).await?;
+        let config = config.map_or_else(|| weights.derive_config(&name), Ok)?;
+        let config = with_processor(config, &name, &files).await?;
+        let (bindings, unused) = weights.bind(&config).map_err(|problems| WeightsError::Mismatch { file: name.clone(), problems })?;
         if let Some(first) = unused.first() {
             tracing::warn!("{name}: {} tensors are no part of a SigLIP model and are ignored, such as {first}", unused.len());
         }
         let by_name = bindings.iter().enumerate().map(|(index, binding)| (binding.info.name.clone(), index)).collect();
-        Ok(Self { name, config, files, catalog, bindings, by_name, unused })
+        Ok(Self { name, config, files, catalog: weights.catalog, bindings, by_name, unused })
     }
 
     /// The model's dimensions.
@@ -141,7 +120,7 @@ impl Checkpoint {
     /// The checkpoint came without one, it is over [`limits::TOKENIZER_BYTES`], or it cannot be read.
     pub async fn tokenizer_json(&self) -> Result<Vec<u8>, WeightsError> {
         let Some(file) = self.files.iter().find(|file| file.is(TOKENIZER)) else {
-            let remedy = "texts need the one that was published with the weights; copy it into the folder";
+            let remedy = "texts need the one that was published with the weights; copy it into the folder, or run `polyglance fetch` for a model of the hub";
             return Err(WeightsError::Missing { folder: self.name.clone(), what: TOKENIZER.to_owned(), remedy });
         };
         Ok(file.read_all(limits::TOKENIZER_BYTES).await?.into_owned())
@@ -155,6 +134,62 @@ impl Checkpoint {
     fn no_such(&self, what: String) -> WeightsError {
         WeightsError::NoSuchTensor { file: self.name.clone(), what }
     }
+}
+
+/// What the weight files hold, before it is compared with a configuration.
+struct Weights {
+    catalog: Catalog,
+    is_npz: bool,
+    /// Names of arrays that were not even looked at.
+    others: Vec<String>,
+}
+
+impl Weights {
+    /// Reads the headers of the one file, the shards or the archive among `files`, in this order of preference.
+    async fn read(name: &str, files: &[NamedSource]) -> Result<Self, WeightsError> {
+        let find = |wanted: &str| files.iter().position(|file| file.is(wanted));
+        let (catalog, is_npz, others) = if let Some(single) = find(SINGLE) {
+            (read_safetensors(name, files, &[single], None).await?, false, Vec::new())
+        } else if let Some(index) = find(INDEX) {
+            (read_sharded(name, files, index).await?, false, Vec::new())
+        } else if let Some(npz) = files.iter().position(|file| file.name.ends_with(".npz")) {
+            let (catalog, others) = read_npz(files, npz).await?;
+            (catalog, true, others)
+        } else {
+            let remedy = "give a folder with safetensors files or a big_vision .npz (PyTorch .bin files are not read)";
+            return Err(WeightsError::Missing { folder: name.to_owned(), what: SINGLE.to_owned(), remedy });
+        };
+        Ok(Self { catalog, is_npz, others })
+    }
+
+    fn derive_config(&self, name: &str) -> Result<ModelConfig, WeightsError> {
+        if self.is_npz {
+            return derive_config(&self.catalog).map_err(|reason| WeightsError::malformed(name, reason));
+        }
+        let remedy = "copy the config.json that was published with the weights into the folder";
+        Err(WeightsError::Missing { folder: name.to_owned(), what: CONFIG.to_owned(), remedy })
+    }
+
+    /// Every tensor of the model and the names left over, or every mismatch.
+    fn bind(&self, config: &ModelConfig) -> Result<(Vec<Binding>, Vec<String>), Vec<String>> {
+        let specs = expected_tensors(config);
+        let (bindings, mut unused) = if self.is_npz {
+            self.catalog.bind(specs, |spec| npz_candidates(spec, config))?
+        } else {
+            self.catalog.bind(specs, safetensors_candidates)?
+        };
+        unused.extend(self.others.iter().cloned());
+        // Older exports carry the buffer 0, 1, 2, …, which is no parameter.
+        unused.retain(|tensor| !tensor.ends_with("position_ids"));
+        Ok((bindings, unused))
+    }
+}
+
+/// The configuration with the image processor's settings, if the checkpoint came with any.
+async fn with_processor(config: ModelConfig, checkpoint: &str, files: &[NamedSource]) -> Result<ModelConfig, WeightsError> {
+    let Some(file) = PROCESSORS.iter().find_map(|name| files.iter().find(|file| file.is(name))) else { return Ok(config) };
+    let json = file.read_all(limits::CONFIG_BYTES).await?;
+    config.with_preprocessor_json(&json).map_err(|source| WeightsError::Config { file: checkpoint.to_owned(), source })
 }
 
 /// The tensors of all `shards`; with an index, each must be in the shard that the index names.
@@ -233,11 +268,11 @@ impl Folder {
             names.push(entry.map_err(failed)?.file_name().to_string_lossy().into_owned());
         }
         names.sort_unstable();
-        names
-            .retain(|name| name.ends_with(".safetensors") || name.ends_with(".npz") || [CONFIG, INDEX, TOKENIZER].contains(&name.as_str()));
+        let is_companion = |name: &String| [CONFIG, TOKENIZER].iter().chain(&PROCESSORS).any(|companion| name == companion);
+        names.retain(|name| name.ends_with(".safetensors") || name.ends_with(".npz") || name == INDEX || is_companion(name));
         match path.file_name().map(|name| name.to_string_lossy()) {
             Some(file) if !is_folder && file.ends_with(".npz") => {
-                names.retain(|name| *name == file || [CONFIG, TOKENIZER].contains(&name.as_str()));
+                names.retain(|name| *name == file || is_companion(name));
             }
             Some(file) if !is_folder && file != SINGLE && file != INDEX => {
                 let folder = path.display().to_string();

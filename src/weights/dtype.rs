@@ -27,19 +27,25 @@ impl Dtype {
     }
 
     /// Little-endian bytes as f32, borrowed where they already are aligned f32. A partial number at the end is dropped.
-    pub(crate) fn decode<'a>(self, bytes: &Cow<'a, [u8]>) -> Cow<'a, [f32]> {
-        if let (Self::F32, Cow::Borrowed(bytes), true) = (self, bytes, cfg!(target_endian = "little"))
-            && let Ok(values) = bytemuck::try_cast_slice(bytes)
-        {
-            return Cow::Borrowed(values);
+    pub(crate) fn decode(self, bytes: Cow<'_, [u8]>) -> Cow<'_, [f32]> {
+        match bytes {
+            Cow::Borrowed(bytes) => self.view(bytes).map_or_else(|| Cow::Owned(self.converted(bytes)), Cow::Borrowed),
+            Cow::Owned(bytes) => Cow::Owned(self.converted(&bytes)),
         }
+    }
+
+    fn view(self, bytes: &[u8]) -> Option<&[f32]> {
+        (self == Self::F32 && cfg!(target_endian = "little")).then(|| bytemuck::try_cast_slice(bytes).ok()).flatten()
+    }
+
+    fn converted(self, bytes: &[u8]) -> Vec<f32> {
         let mut values = vec![0.0; bytes.len() / self.size()];
         self.decode_into(bytes, &mut values);
-        Cow::Owned(values)
+        values
     }
 
     /// Fills `values` from little-endian `bytes` of the same count.
-    pub(crate) fn decode_into(self, bytes: &[u8], values: &mut [f32]) {
+    fn decode_into(self, bytes: &[u8], values: &mut [f32]) {
         match self {
             Self::F32 => {
                 for (value, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {

@@ -29,4 +29,4 @@ pub use names::{TensorSpec, expected_tensors};
 pub use source::FileSource;
 pub use source::{ByteSource, MemorySource, ReadFuture, Shareable};
 #[cfg(not(target_family = "wasm"))]
-pub use write::{OutputTensor, OutputValues, replace_file, write_safetensors};
+pub use write::{OutputTensor, OutputValues, PendingFile, replace_file, safetensors_bytes, write_safetensors};

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use super::WeightsError;
 use super::array::element_count;
@@ -58,12 +60,24 @@ impl OutputValues<'_> {
 /// # Errors
 /// Two tensors of one name, a shape that does not fit its values, or the disk is full or refuses.
 pub fn write_safetensors(path: &Path, tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<(), WeightsError> {
+    PendingFile::create(path)?.commit_safetensors(tensors, metadata)
+}
+
+/// The same file in memory.
+///
+/// # Errors
+/// Two tensors of one name, or a shape that does not fit its values.
+pub fn safetensors_bytes(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, WeightsError> {
     let header = header(tensors, metadata)?;
-    replace_file(path, |writer| {
-        writer.write_all(&(header.len() as u64).to_le_bytes())?;
-        writer.write_all(header.as_bytes())?;
-        tensors.iter().try_for_each(|tensor| tensor.values.write(writer))
-    })
+    let mut bytes = Vec::new();
+    let written = write_parts(&mut bytes, &header, tensors);
+    written.map(|()| bytes).map_err(|source| WeightsError::Io { action: "write", file: "memory".into(), source })
+}
+
+fn write_parts(writer: &mut dyn Write, header: &str, tensors: &[OutputTensor<'_>]) -> io::Result<()> {
+    writer.write_all(&(header.len() as u64).to_le_bytes())?;
+    writer.write_all(header.as_bytes())?;
+    tensors.iter().try_for_each(|tensor| tensor.values.write(writer))
 }
 
 fn header(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<String, WeightsError> {
@@ -97,25 +111,76 @@ fn header(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> 
 ///
 /// # Errors
 /// [`WeightsError::Io`] naming `path`, for instance when the disk is full.
-pub fn replace_file(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), WeightsError> {
-    replace(path, write).map_err(|source| WeightsError::Io { action: "write", file: path.to_owned(), source })
+pub fn replace_file(path: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>) -> Result<(), WeightsError> {
+    PendingFile::create(path)?.commit(write)
 }
 
-fn replace(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".polyglance-").suffix(".tmp");
-    // Readable as any new file is, within the user's umask; temporary files are private by default.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut temporary = builder.tempfile_in(folder)?;
+/// A file that has no name of its own until it is complete and on disk.
+///
+/// Opened before long work begins, so that a folder that refuses new files is known at once. Dropped without
+/// [`commit`](Self::commit), it leaves nothing.
+#[derive(Debug)]
+pub struct PendingFile {
+    target: PathBuf,
+    temporary: NamedTempFile,
+}
+
+impl PendingFile {
+    /// Opens a temporary file beside `target`. If that is a symbolic link, the file it names will be replaced, not the link.
+    ///
+    /// # Errors
+    /// The folder is missing or refuses new files, or `target` exists and is no regular file.
+    pub fn create(target: &Path) -> Result<Self, WeightsError> {
+        let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+        let failed = |source| WeightsError::Io { action: "write", file: target.clone(), source };
+        if std::fs::metadata(&target).is_ok_and(|metadata| !metadata.is_file()) {
+            return Err(failed(io::Error::other("it exists and is not a regular file")));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".polyglance-").suffix(".tmp");
+        // Readable as any new file is, within the user's umask; temporary files are private by default.
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        let temporary = builder.tempfile_in(folder_of(&target)).map_err(failed)?;
+        Ok(Self { target, temporary })
+    }
+
+    /// Where the bytes are until then.
+    pub fn temporary_path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    /// Fills the file by `write`, syncs it and gives it its name.
+    ///
+    /// # Errors
+    /// [`WeightsError::Io`] naming the target, which is then as it was.
+    pub fn commit(self, write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>) -> Result<(), WeightsError> {
+        let Self { target, temporary } = self;
+        commit(temporary, &target, write).map_err(|source| WeightsError::Io { action: "write", file: target, source })
+    }
+
+    /// Fills the file with tensors, as [`write_safetensors`] does.
+    ///
+    /// # Errors
+    /// As [`write_safetensors`].
+    pub fn commit_safetensors(self, tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<(), WeightsError> {
+        let header = header(tensors, metadata)?;
+        self.commit(|writer| write_parts(writer, &header, tensors))
+    }
+}
+
+fn commit(mut temporary: NamedTempFile, target: &Path, write: impl FnOnce(&mut (dyn Write + Send)) -> io::Result<()>) -> io::Result<()> {
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file_mut());
     write(&mut writer)?;
     writer.flush()?;
     drop(writer);
     temporary.as_file().sync_all()?;
-    temporary.persist(path)?;
-    sync_folder(folder)
+    temporary.persist(target)?;
+    sync_folder(folder_of(target))
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes a rename in `folder` survive a power cut. Windows cannot open folders, and commits renames by itself.

@@ -104,7 +104,9 @@ fn runs_at_the_same_time_do_not_mix() {
         for thread in 0..4 {
             let (weights, uploaded) = (&weights, &uploaded);
             scope.spawn(move || {
-                (0..8).for_each(|i| check_block(backend, weights, uploaded, &[30 + thread, 7 * i + 1], u64::from(100 * thread + i)));
+                for i in 0..8 {
+                    check_block(backend, weights, uploaded, &[30 + thread, 7 * i + 1], u64::from(100 * thread + i));
+                }
             });
         }
     });

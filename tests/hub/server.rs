@@ -46,8 +46,7 @@ impl Reply {
         Self::Full(302, vec![("Location".into(), location)], vec![])
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "callers read better without a reference")]
-    pub(crate) fn with(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &impl ToString) -> Self {
         if let Self::Full(_, headers, _) = &mut self {
             headers.push((name.to_owned(), value.to_string()));
         }
@@ -156,11 +155,11 @@ impl Repository {
         let Some(bytes) = self.files.get(name) else { return Reply::status(404) };
         if name.ends_with(".json") || request.path.starts_with("/storage/") {
             let git_hash = &sha256(bytes)[..40];
-            return ranged(request, bytes).with("ETag", format!("\"{git_hash}\"")).with("X-Repo-Commit", COMMIT);
+            return ranged(request, bytes).with("ETag", &format!("\"{git_hash}\"")).with("X-Repo-Commit", &COMMIT);
         }
         let location = format!("{}/storage/{name}?signature=secret", self.storage.clone().unwrap_or_default());
         let linked = format!("\"{}\"", sha256(bytes));
-        Reply::redirect(location).with("X-Linked-Etag", linked).with("X-Linked-Size", bytes.len()).with("X-Repo-Commit", COMMIT)
+        Reply::redirect(location).with("X-Linked-Etag", &linked).with("X-Linked-Size", &bytes.len()).with("X-Repo-Commit", &COMMIT)
     }
 }
 
@@ -168,7 +167,7 @@ impl Repository {
 pub(crate) fn ranged(request: &Request, bytes: &[u8]) -> Reply {
     let Some(start) = request.range_start() else { return Reply::Full(200, vec![], bytes.to_vec()) };
     if start >= bytes.len() {
-        return Reply::status(416).with("Content-Range", format!("bytes */{}", bytes.len()));
+        return Reply::status(416).with("Content-Range", &format!("bytes */{}", bytes.len()));
     }
     let end = request.range_end().map_or(bytes.len(), |last| (last + 1).min(bytes.len()));
     let range = format!("bytes {start}-{}/{}", end - 1, bytes.len());

@@ -69,7 +69,7 @@ TEXTS = [
 # name: family, patch, image side or table entries, vision (width, heads, mlp, depth), text (width, heads, mlp, depth), dtype, shard limit
 SPECS = {
     "fixed14": dict(family="siglip", patch=14, image=62, vision=(64, 2, 172, 2), text=(64, 2, 96, 2), dtype=torch.float32),
-    "fixed32": dict(family="siglip", patch=32, image=128, vision=(64, 2, 96, 2), text=(32, 2, 64, 2), dtype=torch.float16),
+    "fixed32": dict(family="siglip", patch=32, image=128, resample=3, vision=(64, 2, 96, 2), text=(32, 2, 64, 2), dtype=torch.float16),
     "naflex": dict(family="siglip2", patch=16, image=256, vision=(128, 2, 64, 2), text=(32, 1, 64, 3), dtype=torch.float16),
     "naflex72": dict(family="siglip2", patch=16, image=256, vision=(144, 2, 172, 2), text=(48, 2, 100, 2), dtype=torch.bfloat16),
     "giant96": dict(family="siglip", patch=16, image=96, vision=(96, 1, 80, 3), text=(72, 1, 80, 2), dtype=torch.bfloat16),

@@ -180,6 +180,13 @@ def stacked(params):
     return out | {key: np.stack([layers[i] for i in sorted(layers)]) for key, layers in groups.items()}
 
 
+def half(key, value):
+    """bf16 for the text tower and the scalars, as numpy saves a type it does not know: two opaque bytes; f16 for the rest."""
+    if key.startswith("img/"):
+        return value.astype(np.float16)
+    return torch.from_numpy(value).to(torch.bfloat16).view(torch.int16).numpy().view("V2")
+
+
 def check(params, model, naflex):
     side, patch = (4 if naflex else 3), VISION["patch_size"]
     patches = draw(side * side, patch * patch * 3, scale=1)
@@ -216,6 +223,7 @@ def main():
             np.savez_compressed(HERE / f"{name}.npz", **{f"params/{k}": v for k, v in params.items()}, **{"opt/0/count": np.int32(7)})
         else:
             np.savez(HERE / f"{name}.npz", **stacked(params))
+            np.savez(HERE / "half.npz", **{key: half(key, value) for key, value in stacked(params).items()})
 
 
 main()

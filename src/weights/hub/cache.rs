@@ -11,7 +11,6 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -69,7 +68,7 @@ impl Repository {
 
     /// Records what a revision means. Done last, so that an interrupted fetch leaves the old snapshot current.
     pub(super) fn set_commit(&self, revision: &str, commit: &str) -> Result<(), HubError> {
-        if is_commit(revision) {
+        if self.commit(revision).as_deref() == Some(commit) {
             return Ok(());
         }
         let path = self.root.join("refs").join(revision);
@@ -79,14 +78,17 @@ impl Repository {
 
     /// Makes `snapshots/<commit>/<file>` mean the blob.
     pub(super) fn link(&self, commit: &str, file: &str, etag: &str) -> Result<(), HubError> {
-        let pointer = self.snapshot(commit).join(file);
+        let (pointer, blob) = (self.snapshot(commit).join(file), self.blob(etag));
+        // Left alone if right: the cache may be shared read-only, and others may be reading.
+        if pointer.canonicalize().ok().is_some_and(|target| blob.canonicalize().is_ok_and(|blob| target == blob)) {
+            return Ok(());
+        }
         create_parent(&pointer)?;
         let failed = |source| HubError::Io { path: pointer.clone(), source };
         match fs::remove_file(&pointer) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        let blob = self.blob(etag);
         let target = Path::new("..").join("..").join("blobs").join(etag);
         // Without the right to make links (Windows), a second name for the same bytes, then a copy.
         symlink(&target, &pointer)
@@ -96,8 +98,8 @@ impl Repository {
     }
 
     /// Takes the lock that `huggingface_hub` takes for this blob, so that two processes do not download it at once.
-    /// `wait` is asked again and again while another process holds it.
-    pub(super) fn lock(&self, etag: &str, mut wait: impl FnMut() -> ControlFlow<()>) -> Result<File, HubError> {
+    /// `wait` is called again and again while another process holds it, and may give up.
+    pub(super) fn lock(&self, etag: &str, mut wait: impl FnMut() -> Result<(), HubError>) -> Result<File, HubError> {
         let path = self.locks.join(format!("{etag}.lock"));
         create_parent(&path)?;
         let failed = |source| HubError::Io { path: path.clone(), source };
@@ -105,8 +107,10 @@ impl Repository {
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
-                Err(TryLockError::WouldBlock) if wait().is_break() => return Err(HubError::Cancelled),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(50)),
+                Err(TryLockError::WouldBlock) => {
+                    wait()?;
+                    std::thread::sleep(Duration::from_millis(50));
+                }
                 // Some network file systems have no locks; the rename at the end keeps the cache whole without them.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => return Ok(file),
                 Err(TryLockError::Error(error)) => return Err(failed(error)),

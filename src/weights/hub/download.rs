@@ -20,12 +20,14 @@ pub(super) struct Meter<'a> {
     report: &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>,
     /// Bytes of the files before this one.
     finished: u64,
+    /// Bytes of this one.
+    current: u64,
     total: u64,
 }
 
 impl<'a> Meter<'a> {
     pub(super) fn new(report: &'a mut dyn FnMut(Progress<'_>) -> ControlFlow<()>) -> Self {
-        Self { report, finished: 0, total: 0 }
+        Self { report, finished: 0, current: 0, total: 0 }
     }
 
     pub(super) fn expect(&mut self, total: u64) {
@@ -34,21 +36,23 @@ impl<'a> Meter<'a> {
 
     /// `bytes` of `file` are there.
     fn at(&mut self, file: &str, bytes: u64) -> Result<(), HubError> {
-        let done = self.finished + bytes;
-        match (self.report)(Progress { file, done, total: self.total.max(done) }) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(HubError::Cancelled),
-        }
+        self.current = bytes;
+        self.ask(file)
     }
 
     /// All of `file` is there.
     pub(super) fn finish(&mut self, file: &RemoteFile) -> Result<(), HubError> {
-        self.finished += file.size.unwrap_or(0);
+        self.finished += file.size.unwrap_or(self.current);
         self.at(&file.name, 0)
     }
 
-    fn is_stopped(&mut self, file: &str) -> bool {
-        self.at(file, 0).is_err()
+    /// Reports again, so that the caller can stop a wait.
+    fn ask(&mut self, file: &str) -> Result<(), HubError> {
+        let done = self.finished + self.current;
+        match (self.report)(Progress { file, done, total: self.total.max(done) }) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(HubError::Cancelled),
+        }
     }
 }
 
@@ -64,7 +68,7 @@ pub(super) fn retry<T>(
         match request(meter, &mut failures) {
             Err(error) if error.is_transient() && failures + 1 < options.attempts => {
                 tracing::warn!("{what}: {error}; trying again");
-                pause(options.backoff.saturating_mul(1 << failures.min(6)), || meter.is_stopped(what))?;
+                pause(options.backoff.saturating_mul(1 << failures.min(6)), || meter.ask(what))?;
                 failures += 1;
             }
             result => return result,
@@ -73,13 +77,11 @@ pub(super) fn retry<T>(
 }
 
 /// Sleeps in short steps, so that a stop is noticed.
-fn pause(duration: Duration, mut is_stopped: impl FnMut() -> bool) -> Result<(), HubError> {
+fn pause(duration: Duration, mut ask: impl FnMut() -> Result<(), HubError>) -> Result<(), HubError> {
     const STEP: Duration = Duration::from_millis(100);
     let mut left = duration;
     while !left.is_zero() {
-        if is_stopped() {
-            return Err(HubError::Cancelled);
-        }
+        ask()?;
         std::thread::sleep(left.min(STEP));
         left = left.saturating_sub(STEP);
     }
@@ -100,8 +102,7 @@ pub(super) fn download(
         return Ok(());
     }
     create_parent(&blob)?;
-    let lock =
-        repository.lock(&file.etag, || if meter.is_stopped(&file.name) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })?;
+    let lock = repository.lock(&file.etag, || meter.ask(&file.name))?;
     if is_there() {
         return Ok(());
     }

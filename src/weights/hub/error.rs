@@ -87,7 +87,7 @@ pub enum HubError {
         actual: String,
     },
     /// The cache folder cannot be read or written.
-    #[error("cannot write {}: {source}; free some space or set HF_HUB_CACHE to another folder", path.display())]
+    #[error("cannot use {}: {source}; free some space or set HF_HUB_CACHE to another folder", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use super::HubError;
 
@@ -32,18 +33,26 @@ impl ModelRef {
         if path.exists() {
             return Ok(Self::Local(path.to_owned()));
         }
-        HubId::parse(text).map(Self::Hub).ok_or_else(|| HubError::NotAModel(text.to_owned()))
+        text.parse().map(Self::Hub)
+    }
+}
+
+impl FromStr for HubId {
+    type Err = HubError;
+
+    /// Reads `owner/name[@revision]`, whether or not a path of that name exists.
+    fn from_str(text: &str) -> Result<Self, HubError> {
+        let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
+        match id.split_once('/') {
+            Some((owner, name)) if is_name(owner) && is_name(name) && revision.split('/').all(is_name) => {
+                Ok(Self { owner: owner.to_owned(), name: name.to_owned(), revision: revision.to_owned() })
+            }
+            _ => Err(HubError::NotAModel(text.to_owned())),
+        }
     }
 }
 
 impl HubId {
-    fn parse(text: &str) -> Option<Self> {
-        let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
-        let (owner, name) = id.split_once('/')?;
-        let id = Self { owner: owner.to_owned(), name: name.to_owned(), revision: revision.to_owned() };
-        (is_name(owner) && is_name(name) && revision.split('/').all(is_name)).then_some(id)
-    }
-
     /// `owner/name`.
     pub fn repository(&self) -> String {
         format!("{}/{}", self.owner, self.name)

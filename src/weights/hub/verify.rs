@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::cache::Repository;
@@ -52,7 +52,7 @@ impl Hub {
             let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
             let commit = file.parent().map(name).unwrap_or_default();
             let remote = self.client.describe(id, &commit, &name(file))?;
-            let _lock = repository.lock(&remote.etag, || ControlFlow::Continue(()))?;
+            let _lock = repository.lock(&remote.etag, || Ok(()))?;
             let mut blob = File::options().write(true).open(file).map_err(io_error(file))?;
             for range in ranges.iter().filter(|range| range.start < manifest.bytes()) {
                 let bytes = self.fetch_chunk(&remote, range.start..range.end.min(manifest.bytes()), &manifest)?;

@@ -1,0 +1,192 @@
+//! `polyglance classify`: a photo and some labels in, scores out.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+use clap::Args;
+use polyglance::encoder::ImageOutputs;
+use polyglance::image::Grid;
+use polyglance::tasks::{Classifier, LabelScore};
+use polyglance::text::{ensemble, expand, parse_labels};
+use serde::Serialize;
+
+use super::args::{DeviceArgs, HubArgs, ImageArgs, TextArgs};
+use super::console::{note, print};
+use super::exit::Outcome;
+use super::model::Model;
+use super::pictures::{self, EncodedBatch, Preprocessing};
+use super::table::{Table, fraction};
+use super::{UsageError, inputs, texts};
+
+/// The template of the Hugging Face zero-shot pipeline.
+const TEMPLATE: &str = "This is a photo of {}.";
+
+const EXAMPLES: &str = "\
+Three numbers describe how well a label fits:
+  logit        the model's raw output
+  probability  sigmoid of the logit: this label judged alone. Several labels may be high, or all low
+  share        softmax over the labels given: sums to 1, and only compares these labels
+
+Examples:
+  polyglance classify cat.jpg --labels \"a cat,a dog\" -m google/siglip2-base-patch16-naflex
+  polyglance classify holiday/ --labels-from labels.txt --json -m ./my-model > scores.json
+  polyglance classify \"scans/*.png\" --labels '\"ripe, red\",green' --template \"{}\" -m ./my-model
+  polyglance classify a.jpg --labels \"cat,dog\" --template \"a photo of a {}.\" --template \"a drawing of a {}.\" -m ./my-model";
+
+/// Score pictures against labels in any language (zero-shot classification).
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+#[group(id = "label_source", required = true, multiple = false, args = ["labels", "labels_from"])]
+pub(crate) struct ClassifyArgs {
+    /// Pictures: files, folders (searched recursively) or quoted patterns such as "photos/**/*.jpg".
+    #[arg(value_name = "IMAGE", required = true)]
+    images: Vec<PathBuf>,
+
+    /// Labels, separated by commas. Double quotes protect a comma: '"ripe, red",green'.
+    #[arg(long, value_name = "A,B,C")]
+    labels: Option<String>,
+
+    /// File of labels: a .json list of strings, or one label a line.
+    #[arg(long, value_name = "FILE")]
+    labels_from: Option<PathBuf>,
+
+    /// Sentence around each label, with {} where the label goes. If given more than once, each label is the average over all.
+    #[arg(long, value_name = "TEXT", default_value = TEMPLATE)]
+    template: Vec<String>,
+
+    /// Model: a folder or a hub id.
+    #[arg(long, short, value_name = "DIR|ID")]
+    model: Option<String>,
+
+    /// Print JSON: [{"image", "grid": [rows, cols], "labels": [{"label", "logit", "probability", "share"}]}], labels as given.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    hub: HubArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    pictures: ImageArgs,
+    #[command(flatten)]
+    text: TextArgs,
+}
+
+/// One picture's scores; also the JSON of `--json`.
+#[derive(Debug, Serialize)]
+struct Scored<'a> {
+    image: String,
+    grid: [usize; 2],
+    labels: Vec<ScoredLabel<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct ScoredLabel<'a> {
+    label: &'a str,
+    logit: f32,
+    probability: f32,
+    share: f32,
+}
+
+pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
+    let labels = labels(args)?;
+    let prompts = prompts(&labels, &args.template)?;
+    let inputs = inputs::expand(&args.images)?;
+    let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
+    let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
+    let classifier = classifier(&mut model, &prompts, args)?;
+
+    let mut printer = Printer::new(args);
+    let want = ImageOutputs::default();
+    let outcome = pictures::encode(&mut model.encoder, &inputs, &preprocessing, want, None, |batch| {
+        for scored in score(&classifier, &labels, batch)? {
+            printer.print(scored)?;
+        }
+        Ok(())
+    })?;
+    printer.finish()?;
+    Ok(outcome)
+}
+
+fn labels(args: &ClassifyArgs) -> Result<Vec<String>> {
+    let labels = match (&args.labels, &args.labels_from) {
+        (Some(list), _) => parse_labels(list).map_err(|error| UsageError(format!("--labels: {error}")))?,
+        (None, Some(path)) => texts::read_list(path)?,
+        (None, None) => return Err(UsageError("give --labels or --labels-from".to_owned()).into()),
+    };
+    let mut seen = HashSet::new();
+    for label in labels.iter().filter(|label| !seen.insert(label.as_str())) {
+        note(&format!("label {label:?} is listed twice, which splits its share"));
+    }
+    Ok(labels)
+}
+
+/// `[labels, templates]` prompts.
+fn prompts(labels: &[String], templates: &[String]) -> Result<Vec<String>> {
+    let pairs = labels.iter().flat_map(|label| templates.iter().map(move |template| (template, label)));
+    pairs.map(|(template, label)| expand(template, label).map_err(|error| UsageError(format!("--template: {error}")).into())).collect()
+}
+
+fn classifier(model: &mut Model, prompts: &[String], args: &ClassifyArgs) -> Result<Classifier> {
+    let name = |index| format!("prompt {:?}", prompts.get(index).map(String::as_str).unwrap_or_default());
+    let encoded = model.encode_texts(prompts, args.text.options(), name)?;
+    let dim = model.config().embedding_dim();
+    let label_embeds = ensemble(&encoded.embeds, dim, args.template.len())?;
+    Ok(Classifier::new(label_embeds, dim, model.encoder.logit_scale(), model.encoder.logit_bias())?)
+}
+
+fn score<'a>(classifier: &Classifier, labels: &'a [String], batch: EncodedBatch) -> Result<Vec<Scored<'a>>> {
+    let count = batch.names.len();
+    ensure!(batch.features.embeds.len().is_multiple_of(count.max(1)), "the encoder returned a partial embedding");
+    let dim = batch.features.embeds.len() / count.max(1);
+    let images = batch.names.into_iter().zip(&batch.patches).zip(batch.features.embeds.chunks_exact(dim.max(1)));
+    images
+        .map(|((image, patches), embed)| {
+            let Grid { rows, cols } = patches.grid;
+            let named = |(label, score): (&'a String, LabelScore)| ScoredLabel {
+                label,
+                logit: score.logit,
+                probability: score.probability,
+                share: score.share,
+            };
+            let labels = labels.iter().zip(classifier.scores(embed)?).map(named).collect();
+            Ok(Scored { image, grid: [rows, cols], labels })
+        })
+        .collect()
+}
+
+/// Prints tables as they come; JSON is printed whole at the end, so that it is valid or absent.
+struct Printer<'a> {
+    json: Option<Vec<Scored<'a>>>,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &ClassifyArgs) -> Self {
+        Self { json: args.json.then(Vec::new) }
+    }
+
+    fn print(&mut self, scored: Scored<'a>) -> Result<()> {
+        match &mut self.json {
+            Some(all) => all.push(scored),
+            None => print(&table(&scored))?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<()> {
+        self.json.map_or(Ok(()), |all| print(&(serde_json::to_string(&all)? + "\n")))
+    }
+}
+
+/// The best label first.
+fn table(scored: &Scored<'_>) -> String {
+    let [rows, cols] = scored.grid;
+    let mut labels: Vec<_> = scored.labels.iter().collect();
+    labels.sort_by(|a, b| b.logit.total_cmp(&a.logit));
+    let mut table = Table::new(&["label", "logit", "probability", "share"]);
+    for label in labels {
+        table.row([label.label.to_owned(), format!("{:.4}", label.logit), fraction(label.probability), fraction(label.share)]);
+    }
+    format!("{}  ({rows} × {cols} patches)\n{}\n", scored.image, table.render())
+}

@@ -1,0 +1,19 @@
+//! Writing to the terminal, or to whatever stands in its place, without panicking when that goes away.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+/// Writes to standard output at once.
+///
+/// # Errors
+/// A full disk, or a closed pipe, which `exit::report` takes for a wish to stop.
+pub(crate) fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context("cannot write to standard output")
+}
+
+/// Writes a line to standard error. Where that is closed there is nobody to tell.
+pub(crate) fn note(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

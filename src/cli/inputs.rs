@@ -1,0 +1,168 @@
+//! From what was typed to the pictures to read: files, folders (recursively) and patterns.
+//!
+//! Nothing is skipped silently. Whatever a folder or pattern holds that cannot be decoded is counted by extension in [`LeftOut`],
+//! with advice on how to convert it. A file named outright must be a picture: otherwise the command fails before a model is loaded.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use polyglance::image::{ExtensionSupport, UnsupportedFormat, extension_support};
+
+use super::left_out::{self, LeftOut};
+
+/// One picture to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Picture {
+    /// As typed, or as found under the folder that was typed.
+    pub(crate) path: PathBuf,
+    /// Whether the file was named outright. If it cannot be decoded the command fails; a file that was merely found is reported and skipped.
+    pub(crate) named: bool,
+}
+
+/// All pictures, in the order of the arguments; those of one folder or pattern are sorted by path.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    pub(crate) pictures: Vec<Picture>,
+    pub(crate) left_out: LeftOut,
+}
+
+/// Finds the pictures that the arguments stand for.
+///
+/// # Errors
+/// A named file that is missing or in a format that cannot be decoded, a pattern without a match, or no picture at all.
+pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Inputs> {
+    let mut inputs = Inputs::default();
+    for argument in arguments {
+        inputs.add(argument)?;
+    }
+    if inputs.pictures.is_empty() && !arguments.is_empty() {
+        inputs.left_out.report();
+        let names: Vec<String> = arguments.iter().map(|path| path.display().to_string()).collect();
+        bail!("no picture that can be decoded in {}; supported are JPEG, PNG, WebP, GIF, BMP and TIFF", names.join(", "));
+    }
+    Ok(inputs)
+}
+
+impl Inputs {
+    /// A path that exists is taken literally, so that a file called `cat[1].jpg` can be named.
+    fn add(&mut self, argument: &Path) -> Result<()> {
+        match std::fs::metadata(argument) {
+            Ok(metadata) if metadata.is_dir() => self.add_folder(argument),
+            Ok(metadata) if metadata.is_file() => self.add_named(argument),
+            Ok(_) => bail!("{} is neither a file nor a folder", argument.display()),
+            Err(_) if is_pattern(argument) => self.add_pattern(argument),
+            Err(error) => Err(error).with_context(|| format!("cannot read picture {}", argument.display())),
+        }
+    }
+
+    fn add_named(&mut self, path: &Path) -> Result<()> {
+        if let Kind::Undecodable(format) = kind(path) {
+            bail!("{}: {} files cannot be read; {}", path.display(), format.name, format.advice);
+        }
+        self.pictures.push(Picture { path: path.to_owned(), named: true });
+        Ok(())
+    }
+
+    fn add_folder(&mut self, folder: &Path) -> Result<()> {
+        // The folder that was typed has to be readable; one below it that is not is reported instead.
+        std::fs::read_dir(folder).with_context(|| format!("cannot read folder {}", folder.display()))?;
+        let mut files = Vec::new();
+        walk(folder, &mut Vec::new(), &mut files, &mut self.left_out);
+        self.add_found(files);
+        Ok(())
+    }
+
+    fn add_pattern(&mut self, pattern: &Path) -> Result<()> {
+        let text = pattern.to_str().with_context(|| format!("pattern {} is not valid Unicode", pattern.display()))?;
+        // As in a shell: `*` stays within a folder, `**` does not, and neither matches a leading dot.
+        let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+        let matches = glob::glob_with(text, options).with_context(|| format!("bad pattern {text:?}"))?;
+        let mut files = Vec::new();
+        for path in matches {
+            match path {
+                Ok(path) if path.is_file() => files.push(path),
+                Ok(_) => {}
+                Err(error) => self.left_out.trouble(error.path(), &error.error().to_string()),
+            }
+        }
+        if files.is_empty() {
+            bail!("no file matches {text:?}");
+        }
+        self.add_found(files);
+        Ok(())
+    }
+
+    fn add_found(&mut self, mut files: Vec<PathBuf>) {
+        files.sort();
+        for path in files {
+            match kind(&path) {
+                Kind::Picture => self.pictures.push(Picture { path, named: false }),
+                Kind::Undecodable(_) | Kind::Other => self.left_out.file(path),
+            }
+        }
+    }
+}
+
+fn is_pattern(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// What a file seems to be. Decoding has the last word.
+enum Kind {
+    Picture,
+    /// A picture format that needs converting first.
+    Undecodable(&'static UnsupportedFormat),
+    Other,
+}
+
+fn kind(path: &Path) -> Kind {
+    match (extension_support(&left_out::extension(path)), signature(path)) {
+        (ExtensionSupport::Decodable, _) => Kind::Picture,
+        // Phones save JPEG under .heic; but camera raw files, which are TIFF inside, are what they say.
+        (ExtensionSupport::Unsupported(_), Some(format)) if format != image::ImageFormat::Tiff => Kind::Picture,
+        (ExtensionSupport::Unsupported(format), _) => Kind::Undecodable(format),
+        (ExtensionSupport::NotAnImage, Some(_)) => Kind::Picture,
+        (ExtensionSupport::NotAnImage, None) => Kind::Other,
+    }
+}
+
+/// The decodable format that the first bytes are of.
+fn signature(path: &Path) -> Option<image::ImageFormat> {
+    let mut head = Vec::with_capacity(32);
+    File::open(path).ok()?.take(32).read_to_end(&mut head).ok()?;
+    image::guess_format(&head).ok().filter(image::ImageFormat::reading_enabled)
+}
+
+/// Collects the regular files under `folder`, following links but never back into a folder that is being walked.
+///
+/// `open` holds the canonical paths of the folders from the top down to this one.
+fn walk(folder: &Path, open: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, left_out: &mut LeftOut) {
+    let listing = folder.canonicalize().and_then(|canonical| Ok((canonical, std::fs::read_dir(folder)?)));
+    let (canonical, entries) = match listing {
+        Ok(listing) => listing,
+        Err(error) => return left_out.trouble(folder, &error.to_string()),
+    };
+    // A link to any ancestor, even to one above the folder that was typed, would come back here.
+    if open.iter().any(|ancestor| ancestor.starts_with(&canonical)) {
+        return left_out.trouble(folder, "a symbolic link back to a folder that contains it; not followed");
+    }
+    open.push(canonical);
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                left_out.trouble(folder, &error.to_string());
+                continue;
+            }
+        };
+        match std::fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => walk(&path, open, files, left_out),
+            Ok(metadata) if metadata.is_file() => files.push(path),
+            Ok(_) => left_out.file(path),
+            Err(error) => left_out.trouble(&path, &error.to_string()),
+        }
+    }
+    open.pop();
+}
