@@ -160,7 +160,7 @@ fn a_full_disk_names_the_file_and_keeps_the_old_one() {
     limited.args(["-c", "ulimit -f 1; exec \"$@\"", "sh"]);
     let mut embed = embed(images().join("01_icon_16x16.png"), &output);
     limited.arg(embed.command().get_program()).args(embed.command().get_args());
-    let run = finished(limited.output().unwrap(), 1);
+    let run = finished(&limited.output().unwrap(), 1);
     assert!(run.stderr.contains("cannot write") && run.stderr.contains("out.safetensors"), "{}", run.stderr);
     assert_eq!(fs::read_to_string(&output).unwrap(), "old");
     assert_eq!(listing(folder.path()), ["out.safetensors"]);
@@ -204,8 +204,8 @@ fn a_reader_that_stops_is_no_failure() {
     let mut classify = classify(images());
     let mut child = classify.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
-    finished(child.wait_with_output().unwrap(), 0);
+    finished(&child.wait_with_output().unwrap(), 0);
     let mut full = super::bad_input::classify(images());
-    let run = finished(full.command().stdout(fs::File::create("/dev/full").unwrap()).output().unwrap(), 1);
+    let run = finished(&full.command().stdout(fs::File::create("/dev/full").unwrap()).output().unwrap(), 1);
     assert!(run.stderr.contains("standard output"), "{}", run.stderr);
 }

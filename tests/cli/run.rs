@@ -43,11 +43,11 @@ impl Polyglance {
 
     /// Runs to the end and checks the exit code.
     pub(super) fn fails(&mut self, code: i32) -> Finished {
-        finished(self.0.output().unwrap(), code)
+        finished(&self.0.output().unwrap(), code)
     }
 }
 
-pub(super) fn finished(output: Output, code: i32) -> Finished {
+pub(super) fn finished(output: &Output, code: i32) -> Finished {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "stdout: {stdout}\nstderr: {stderr}");
