@@ -155,6 +155,7 @@ fn verify_takes_only_the_model_that_has_golden_numbers() {
     assert!(run.stderr.contains("google/siglip2-base-patch16-naflex only"), "{}", run.stderr);
 }
 
+#[cfg(feature = "hub")]
 #[test]
 fn fetch_offline_says_what_is_missing() {
     let run = polyglance(["fetch", "google/siglip2-base-patch16-naflex", "--offline"]).fails(1);

@@ -3,6 +3,7 @@
 use clap::Args;
 use polyglance::encoder::{DeviceChoice, EncoderOptions, Precision};
 use polyglance::image::Resampling;
+use polyglance::limits;
 use polyglance::text::{Lowercase, TextOptions};
 
 /// What the model runs on.
@@ -38,8 +39,8 @@ pub(crate) struct HubArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Pictures")]
 pub(crate) struct ImageArgs {
-    /// Token budget of one picture, for NaFlex models only: more patches show finer detail and cost more time [default: 256].
-    #[arg(long, value_name = "N")]
+    /// Most patches of one picture, for NaFlex models only: more show finer detail and cost more time [default: the model's, 256].
+    #[arg(long, value_name = "N", value_parser = patch_budget)]
     pub(crate) max_num_patches: Option<usize>,
 
     /// How pictures are scaled: `hf` as transformers does, to the bit, or `jax` as big_vision does.
@@ -55,6 +56,12 @@ impl ImageArgs {
             Resampling::Jax => "jax",
         }
     }
+}
+
+/// Reads `--max-num-patches`.
+pub(crate) fn patch_budget(text: &str) -> Result<usize, String> {
+    let budget = text.parse().ok().filter(|budget| (1..=limits::MAX_NUM_PATCHES).contains(budget));
+    budget.ok_or_else(|| format!("a picture has 1 to {} patches", limits::MAX_NUM_PATCHES))
 }
 
 /// How texts are normalised before they become tokens.

@@ -25,14 +25,15 @@ const TEMPLATE: &str = "This is a photo of {}.";
 const EXAMPLES: &str = "\
 Three numbers describe how well a label fits:
   logit        the model's raw output
-  probability  sigmoid of the logit: this label judged alone. Several labels may be high, or all low
+  probability  sigmoid of the logit: this label judged alone. Several may be high, or all low
   share        softmax over the labels given: sums to 1, and only compares these labels
 
 Examples:
   polyglance classify cat.jpg --labels \"a cat,a dog\" -m google/siglip2-base-patch16-naflex
   polyglance classify holiday/ --labels-from labels.txt --json -m ./my-model > scores.json
   polyglance classify \"scans/*.png\" --labels '\"ripe, red\",green' --template \"{}\" -m ./my-model
-  polyglance classify a.jpg --labels \"cat,dog\" --template \"a photo of a {}.\" --template \"a drawing of a {}.\" -m ./my-model";
+  polyglance classify a.jpg --labels \"cat,dog\" -m ./my-model \\
+      --template \"a photo of a {}.\" --template \"a drawing of a {}.\"";
 
 /// Score pictures against labels in any language (zero-shot classification).
 #[derive(Args, Debug)]
@@ -47,7 +48,7 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "A,B,C")]
     labels: Option<String>,
 
-    /// File of labels: a .json list of strings, or one label a line.
+    /// File of labels: a .json list of strings, or one label a line (blank lines are skipped).
     #[arg(long, value_name = "FILE")]
     labels_from: Option<PathBuf>,
 
@@ -97,6 +98,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
     let classifier = classifier(&mut model, &prompts, args)?;
 
+    note(&format!("prompts: {}; {}", args.template.join(" | "), args.text.describe()));
     let mut printer = Printer::new(args);
     let want = ImageOutputs::default();
     let outcome = pictures::encode(&mut model.encoder, &inputs, &preprocessing, want, None, |batch| {

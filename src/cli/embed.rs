@@ -20,18 +20,20 @@ use super::{UsageError, texts};
 
 const EXAMPLES: &str = "\
 What is written, by the extension of --output:
-  .safetensors  image_embeds [N, D], grid [N, 2] (rows, cols), text_embeds [M, D] and input_ids [M, 64]; names in the metadata keys
-                `images` and `texts`, as JSON lists. With --with also last_hidden_state.I [tokens, W], patches.I [tokens, P·P·3],
-                pooled.I [D], for picture I
+  .safetensors  image_embeds [N, D] and grid [N, 2] (rows, cols); text_embeds [M, D] and
+                input_ids [M, 64]; names in the metadata keys `images` and `texts` as JSON lists;
+                with --with, for picture I: last_hidden_state.I [tokens, W],
+                patches.I [tokens, P·P·3], pooled.I [D]
   .npy          one array [N, D] or [M, D]: pictures or texts, not both; without names
   .parquet      columns kind (image or text), name, embedding
   .jsonl        one object a line: kind, name, grid (pictures only), embedding
 Embeddings are f32 and have unit length. The file appears when it is complete, or not at all.
 
 Examples:
-  polyglance embed --image photos/ --output photos.safetensors -m google/siglip2-base-patch16-naflex
-  polyglance embed --image \"scans/**/*.png\" --max-num-patches 1024 --with hidden --output scans.safetensors -m ./my-model
-  polyglance embed --text \"a red door\" --texts-from captions.json --output texts.parquet -m ./my-model";
+  polyglance embed --image photos/ -o photos.safetensors -m google/siglip2-base-patch16-naflex
+  polyglance embed --image \"scans/**/*.png\" --max-num-patches 1024 -o scans.npy -m ./my-model
+  polyglance embed --image door.jpg --with hidden,patches -o door.safetensors -m ./my-model
+  polyglance embed --text \"a red door\" --texts-from captions.json -o texts.parquet -m ./my-model";
 
 /// Turn pictures and texts into embeddings that can be compared with each other.
 #[derive(Args, Debug)]
@@ -46,7 +48,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long = "text", value_name = "STRING", allow_hyphen_values = true)]
     texts: Vec<String>,
 
-    /// File of texts: a .json list of strings, or one text a line. They follow those of --text.
+    /// File of texts: a .json list of strings, or one text a line (blank lines are skipped). They follow those of --text.
     #[arg(long, value_name = "FILE")]
     texts_from: Option<PathBuf>,
 
@@ -55,7 +57,7 @@ pub(crate) struct EmbedArgs {
     output: PathBuf,
 
     /// Also write, for each picture: `hidden` (patch features after the last layer), `patches` (the model's input), `pooled`
-    /// (the embedding before it is made unit length).
+    /// (the embedding before it is made unit length). They are held in memory until the file is written.
     #[arg(long, value_name = "hidden,patches,pooled", value_enum, value_delimiter = ',', hide_possible_values = true)]
     with: Vec<With>,
 

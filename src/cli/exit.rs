@@ -23,7 +23,7 @@ Exit codes:
   0    everything asked for was done
   1    failed; the message names the file or model and what to do
   2    the command line is wrong
-  3    done, but some pictures could not be read and were left out (they are listed on standard error)
+  3    done, but some pictures could not be read: they are listed on standard error
   130  stopped by Ctrl-C; no file was left half-written";
 
 /// How far a command came.

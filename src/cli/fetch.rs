@@ -8,9 +8,10 @@ use super::exit::Outcome;
 use super::hub;
 
 const HELP: &str = "\
-Files go to the cache that the Python tools share: what they have downloaded is found, and the reverse. An interrupted download resumes.
-Every file is checked against the hub's length and SHA-256; a later fetch checks the copy on disk again and mends what has rotted.
-The environment variables HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are respected.
+Files go to the cache that the Python tools share: what they have downloaded is found, and the
+reverse. An interrupted download resumes. Every file is checked against the hub's length and
+SHA-256; a later fetch checks the copy on disk again and mends what has rotted. The environment
+variables HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE are respected.
 
 Prints the folder, which other tools can load as well.
 

@@ -76,9 +76,11 @@ mod enabled {
 
     use anyhow::{Result, bail};
 
+    use super::super::model::choices;
+
     pub(crate) fn resolve(name: &str, _offline: bool) -> Result<PathBuf> {
         if !Path::new(name).exists() {
-            bail!("there is no folder {name}, and this build cannot download models (the feature `hub` is off)");
+            bail!("there is no folder {name}, and this build cannot download models (the feature `hub` is off)\n{}", choices());
         }
         Ok(PathBuf::from(name))
     }

@@ -10,7 +10,7 @@ use polyglance::encoder::{Plan, TextTower, VisionTower, WeightShape, WeightSpec}
 use polyglance::kernels::Counts;
 use polyglance::weights::{Checkpoint, TensorInfo};
 
-use super::args::HubArgs;
+use super::args::{HubArgs, patch_budget};
 use super::console::print;
 use super::exit::Outcome;
 use super::table::{Table, bytes, grouped};
@@ -31,8 +31,8 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "MODEL")]
     model: String,
 
-    /// Patches of each picture in the plan, for NaFlex models only [default: 256].
-    #[arg(long, value_name = "N")]
+    /// Patches of each picture in the plan, for NaFlex models only [default: the model's, 256].
+    #[arg(long, value_name = "N", value_parser = patch_budget)]
     max_num_patches: Option<usize>,
 
     /// Pictures, and texts, in the plan.

@@ -91,7 +91,6 @@ pub(crate) fn encode(
     let mut names = VecDeque::new();
     let mut skipped = 0;
     let mut run = |names: &mut VecDeque<String>, patches: Vec<Patches>| -> Result<()> {
-        interrupt.map_or(Ok(()), Interrupt::check)?;
         let names: Vec<String> = names.drain(..patches.len()).collect();
         let features = block_on(encoder.encode_images(&PatchBatch::pack(&patches), want)).with_context(|| batch_name(&names))?;
         progress.add(names.len());
@@ -101,6 +100,7 @@ pub(crate) fn encode(
     read_ahead::in_order(pictures.len(), read_ahead::threads(), prepare, |prepared| -> Result<()> {
         let mut batcher = Batcher::new(TOKENS_PER_BATCH);
         for (picture, prepared) in pictures.iter().zip(prepared.flatten()) {
+            interrupt.map_or(Ok(()), Interrupt::check)?;
             let Some(prepared) = accept(picture, prepared, &progress)? else {
                 skipped += 1;
                 continue;

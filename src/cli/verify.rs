@@ -47,8 +47,9 @@ const TOLERANCE: f32 = 1e-2;
 const TOLERANCE_F16: f32 = 1e-1;
 
 const HELP: &str = "\
-Encodes three generated pictures and seven texts, and compares the 21 logits with those of transformers. A logit may differ by 0.01,
-or by 0.1 if weights are stored as f16. Exit code 0 means that all 21 pass.
+Encodes three generated pictures and seven texts, and compares the 21 logits with those of
+transformers. A logit may differ by 0.01, or by 0.1 if weights are stored as f16. Exit code 0 means
+that all 21 pass.
 
 Example:
   polyglance verify google/siglip2-base-patch16-naflex --precision f32";

@@ -32,7 +32,7 @@ fn wrong_command_lines_exit_with_2() {
     let naflex = model("naflex").display().to_string();
     let fixed = model("fixed14").display().to_string();
     let labels = ["--labels", "a"];
-    let cases: [(&[&str], &str); 12] = [
+    let cases: [(&[&str], &str); 14] = [
         (&["nonsense"], "unrecognized"),
         (&["classify", &picture, "--model", &naflex], "--labels"),
         (&["classify", &picture, labels[0], labels[1], "--labels-from", "x", "--model", &naflex], "cannot be used with"),
@@ -42,6 +42,8 @@ fn wrong_command_lines_exit_with_2() {
         (&["classify", &picture, "--labels", "a", "--template", "no slot", "--model", &naflex], "{}"),
         (&["classify", &picture, "--labels", "a", "--precision", "f64", "--model", &naflex], "f16"),
         (&["classify", &picture, "--labels", "a", "--max-num-patches", "64", "--model", &fixed], "NaFlex"),
+        (&["classify", &picture, "--labels", "a", "--max-num-patches", "0", "--model", &naflex], "1 to 4096"),
+        (&["embed", "--text", "a", "--max-num-patches", "4097", "--output", "out.npy", "--model", &naflex], "1 to 4096"),
         (&["embed", "--text", "a", "--output", "out.csv", "--model", &naflex], ".parquet"),
         (&["embed", "--text", "a", "--image", &picture, "--output", "out.npy", "--model", &naflex], "one array"),
         (&["embed", "--image", &picture, "--with", "hidden", "--output", "out.jsonl", "--model", &naflex], ".safetensors"),
@@ -205,7 +207,12 @@ fn a_reader_that_stops_is_no_failure() {
     let mut child = classify.command().stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     finished(&child.wait_with_output().unwrap(), 0);
-    let mut full = super::bad_input::classify(images());
-    let run = finished(&full.command().stdout(fs::File::create("/dev/full").unwrap()).output().unwrap(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_standard_output_is_a_failure() {
+    let mut classify = classify(images());
+    let run = finished(&classify.command().stdout(fs::File::create("/dev/full").unwrap()).output().unwrap(), 1);
     assert!(run.stderr.contains("standard output"), "{}", run.stderr);
 }
