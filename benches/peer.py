@@ -34,7 +34,7 @@ class Vision(torch.nn.Module):
             # A 16 x 16 grid fills the budget, so the mask hides nothing.
             mask = torch.ones(pixels.shape[:2], dtype=torch.int32)
             shapes = torch.full((pixels.shape[0], 2), 16, dtype=torch.int64)
-            return self.tower(pixels, attention_mask=mask, spatial_shapes=shapes).pooler_output
+            return self.tower(pixels, pixel_attention_mask=mask, spatial_shapes=shapes).pooler_output
         return self.tower(pixels).pooler_output
 
 

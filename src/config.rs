@@ -159,6 +159,8 @@ impl ModelConfig {
         text["vocab_size"] = self.text.vocab_size.into();
         text["max_position_embeddings"] = self.text.positions.into();
         text["projection_size"] = self.text.projection_dim.into();
+        // Gemma's; the class defaults are CLIP's and outside small vocabularies.
+        (text["pad_token_id"], text["eos_token_id"], text["bos_token_id"]) = (0.into(), 1.into(), 2.into());
         serde_json::json!({ "architectures": [class], "model_type": family, "text_config": text, "vision_config": vision })
     }
 

@@ -9,7 +9,13 @@ pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
 
 /// Name of the instruction set that [`dispatch`] picks, for `doctor` and benchmarks.
 pub(crate) fn instruction_set() -> String {
-    format!("{:?}", pulp::Arch::new()).chars().take_while(|c| c.is_alphanumeric()).collect()
+    let name: String = format!("{:?}", pulp::Arch::new()).chars().take_while(|c| c.is_alphanumeric()).collect();
+    // pulp names x86's by their micro-architecture level.
+    match name.as_str() {
+        "V3" => "AVX2".to_owned(),
+        "V4" => "AVX-512".to_owned(),
+        _ => name,
+    }
 }
 
 /// eˣ, relative error below 2e-7; 0 below −87.3 and finite up to 88.
