@@ -183,6 +183,37 @@ fn verify_takes_only_the_model_that_has_golden_numbers() {
     assert!(run.stderr.contains("google/siglip2-base-patch16-naflex only"), "{}", run.stderr);
 }
 
+/// A whole model over HTTP, then used without a network, then rotten on disk and mended.
+#[cfg(feature = "hub")]
+#[test]
+fn fetch_makes_a_model_usable_offline() {
+    use crate::hub::server::{Repository, Server};
+
+    let files = ["config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"];
+    let repository = Repository::new(&files.map(|name| (name, fs::read(model("naflex").join(name)).unwrap())));
+    let server = Server::start(move |request, _| repository.answer(request));
+    let cache = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = polyglance(args);
+        command.command().env("HF_HUB_CACHE", cache.path()).env("HF_ENDPOINT", format!("http://127.0.0.1:{}", server.port));
+        command.command().env_remove("HF_HUB_OFFLINE");
+        command
+    };
+    let folder = run(&["fetch", "google/tiny"]).succeeds().stdout;
+    let weights = std::path::Path::new(folder.trim_end()).join("model.safetensors");
+    let published = fs::read(model("naflex").join("model.safetensors")).unwrap();
+    assert!(fs::read(&weights).unwrap() == published);
+
+    let output = cache.path().join("out.npy");
+    run(&["embed", "--text", "a cat", "--offline", "--model", "google/tiny", "--output"]).arg(&output).succeeds();
+    let mut rotten = published.clone();
+    rotten[published.len() / 2] ^= 1;
+    fs::write(&weights, rotten).unwrap();
+    let mended = run(&["fetch", "google/tiny"]).succeeds();
+    assert!(mended.stderr.contains("model.safetensors is damaged on disk"), "{}", mended.stderr);
+    assert!(fs::read(&weights).unwrap() == published);
+}
+
 #[cfg(feature = "hub")]
 #[test]
 fn fetch_offline_says_what_is_missing() {
