@@ -5,12 +5,12 @@
 //! cargo bench --bench encoder -- /tmp/b16 [PYTHON]
 //! ```
 //!
-//! PYTHON is an interpreter with `benches/peer.py`'s packages; without one only our own figures are printed. Medians of several runs.
+//! PYTHON is an interpreter with `benches/peer.py`'s packages; without one only our own figures are printed. All take turns, round by round.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
-use polyglance::config::ModelConfig;
 use polyglance::cpu::CpuBackend;
 use polyglance::encoder::{DeviceChoice, Encoder, EncoderOptions, ImageOutputs, Precision, TextTower, VisionTower};
 use polyglance::image::{Grid, PatchBatch, Patches};
@@ -34,106 +34,185 @@ fn main() -> Result<(), Failure> {
         println!("give a model folder: cargo bench --bench encoder -- MODEL_DIR [PYTHON]");
         return Ok(());
     };
-    let peak = peak_gflops();
-    println!("{}; one large gemm reaches {peak:.0} GFLOP/s", CpuBackend::description());
+    println!("{}", CpuBackend::description());
     let checkpoint = Arc::new(block_on(Checkpoint::open(model.as_ref()))?);
-    let config = *checkpoint.config();
     let options = EncoderOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
-    let mut encoder = block_on(Encoder::new(checkpoint, options))?;
-    let ours = [("image", images_per_second(&mut encoder)?), ("text", prompts_per_second(&mut encoder)?)];
-    for (task, figure) in ours {
-        let gflops = figure * flops(&config, task) / 1e9;
-        println!("{task:5} polyglance f32   {figure:8.2}/s  {gflops:4.0} GFLOP/s, {:.0} % of the peak", 100.0 * gflops / peak);
+    let mut ours = Ours { encoder: block_on(Encoder::new(checkpoint, options))? };
+    let mut peers = arguments.get(1).map(|python| Peers::start(python, model)).transpose()?;
+    for task in [Task::Image, Task::Text] {
+        compare(&mut ours, peers.as_mut(), task)?;
     }
-    println!("a batch of mixed budgets wins {:.2} of the share that padding would cost", padding_won(&mut encoder)?);
-    match arguments.get(1) {
-        Some(python) => print_peers(python, model, &ours),
-        None => Ok(()),
+    println!("a batch of mixed budgets wins {:.2} of the share that padding would cost", ours.padding_won()?);
+    Ok(())
+}
+
+/// What is timed.
+#[derive(Clone, Copy)]
+enum Task {
+    Image,
+    Text,
+}
+
+impl Task {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Text => "text",
+        }
     }
-}
 
-/// Median images per second in batches.
-fn images_per_second(encoder: &mut Encoder) -> Result<f64, Failure> {
-    Ok(IMAGES as f64 / batch_secs(encoder, &[GRID; IMAGES])?)
-}
-
-/// Median seconds of a batch of images with these grids.
-fn batch_secs(encoder: &mut Encoder, grids: &[Grid]) -> Result<f64, Failure> {
-    let patch_dim = encoder.config().vision.patch_dim();
-    let values = |grid: Grid| (0..grid.patches() * patch_dim).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
-    let patches: Vec<Patches> = grids.iter().map(|&grid| Patches { grid, values: values(grid) }).collect();
-    let batch = PatchBatch::pack(&patches);
-    median_secs(|| Ok(block_on(encoder.encode_images(&batch, ImageOutputs::default())).map(|_| ())?))
-}
-
-/// The time saved by packing budgets of 64 to 1,024 instead of padding all to 1,024, over the share of padding among the padded tokens.
-fn padding_won(encoder: &mut Encoder) -> Result<f64, Failure> {
-    let grids = [(8, 8), (8, 16), (16, 16), (24, 24), (32, 32)].map(|(rows, cols)| Grid { rows, cols });
-    let tokens: usize = grids.iter().map(|grid| grid.patches()).sum();
-    let padding = 1.0 - tokens as f64 / (5.0 * 1024.0);
-    let (mixed, padded) = (batch_secs(encoder, &grids)?, batch_secs(encoder, &[grids[4]; 5])?);
-    Ok((1.0 - mixed / padded) / padding)
-}
-
-/// Median prompts per second in one batch.
-fn prompts_per_second(encoder: &mut Encoder) -> Result<f64, Failure> {
-    let config = encoder.config().text;
-    let prompt = |p: usize| Tokens {
-        ids: (0..config.positions).map(|i| ((p * 64 + i) * 7919 % config.vocab_size) as u32).collect(),
-        truncated: false,
-    };
-    let prompts: Vec<Tokens> = (0..PROMPTS).map(prompt).collect();
-    Ok(PROMPTS as f64 / median_secs(|| Ok(block_on(encoder.encode_texts(&prompts)).map(|_| ())?))?)
-}
-
-/// Floating-point operations of one image or prompt.
-fn flops(config: &ModelConfig, task: &str) -> f64 {
-    let one = |tokens| Counts { tokens, segments: 1 };
-    match task {
-        "image" => VisionTower::new(&config.vision).plan(one(GRID.patches()), None).flops(&[GRID.patches()]) as f64,
-        _ => TextTower::new(&config.text).plan(one(config.text.positions)).flops(&[config.text.positions]) as f64,
+    /// Images or prompts of one run.
+    const fn items(self) -> usize {
+        match self {
+            Self::Image => IMAGES,
+            Self::Text => PROMPTS,
+        }
     }
 }
 
-/// The best rate of a large matrix product: what the machine can do at all.
+/// Times ourselves, the machine's peak and the peers in turn, and prints medians of figures and of ratios within a round: a machine's
+/// speed drifts, but little within a round.
+fn compare(ours: &mut Ours, mut peers: Option<&mut Peers>, task: Task) -> Result<(), Failure> {
+    ours.run_secs(task)?;
+    let (mut figures, mut shares, mut ratios) = (Vec::new(), Vec::new(), [Vec::new(), Vec::new()]);
+    let mut theirs = [Vec::new(), Vec::new()];
+    for _ in 0..RUNS {
+        let secs = ours.run_secs(task)?;
+        figures.push(task.items() as f64 / secs);
+        shares.push(task.items() as f64 * ours.flops(task) / secs / 1e9 / peak_gflops());
+        if let Some(peers) = peers.as_deref_mut() {
+            for (index, peer) in PEERS.iter().enumerate() {
+                let peer_secs = peers.run_secs(peer, task)?;
+                theirs[index].push(task.items() as f64 / peer_secs);
+                ratios[index].push(peer_secs / secs);
+            }
+        }
+    }
+    let gflops = median(&mut figures) * ours.flops(task) / 1e9;
+    let share = 100.0 * median(&mut shares);
+    println!(
+        "{:5} polyglance f32   {:8.2}/s  {gflops:4.0} GFLOP/s, {share:.0} % of a large gemm's rate",
+        task.name(),
+        median(&mut figures)
+    );
+    if peers.is_some() {
+        for ((peer, figures), ratios) in PEERS.iter().zip(&mut theirs).zip(&mut ratios) {
+            println!("{:5} {peer:11} f32  {:8.2}/s  polyglance is {:.2}× as fast", task.name(), median(figures), median(ratios));
+        }
+    }
+    Ok(())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+struct Ours {
+    encoder: Encoder,
+}
+
+impl Ours {
+    /// Seconds of one run.
+    fn run_secs(&mut self, task: Task) -> Result<f64, Failure> {
+        match task {
+            Task::Image => self.images_secs(&[GRID; IMAGES]),
+            Task::Text => self.prompts_secs(),
+        }
+    }
+
+    /// Seconds of one batch of images with these grids.
+    fn images_secs(&mut self, grids: &[Grid]) -> Result<f64, Failure> {
+        let patch_dim = self.encoder.config().vision.patch_dim();
+        let values = |grid: Grid| (0..grid.patches() * patch_dim).map(|i| (i * 7919 % 1000) as f32 / 500.0 - 1.0).collect();
+        let patches: Vec<Patches> = grids.iter().map(|&grid| Patches { grid, values: values(grid) }).collect();
+        let batch = PatchBatch::pack(&patches);
+        let watch = Stopwatch::start();
+        block_on(self.encoder.encode_images(&batch, ImageOutputs::default()))?;
+        Ok(watch.elapsed_secs())
+    }
+
+    fn prompts_secs(&mut self) -> Result<f64, Failure> {
+        let config = self.encoder.config().text;
+        let id = |p: usize, i: usize| ((p * config.positions + i) * 7919 % config.vocab_size) as u32;
+        let prompt = |p: usize| Tokens { ids: (0..config.positions).map(|i| id(p, i)).collect(), truncated: false };
+        let prompts: Vec<Tokens> = (0..PROMPTS).map(prompt).collect();
+        let watch = Stopwatch::start();
+        block_on(self.encoder.encode_texts(&prompts))?;
+        Ok(watch.elapsed_secs())
+    }
+
+    /// The time saved by packing budgets of 64 to 1,024 instead of padding all to 1,024, over the share of padding among the padded tokens.
+    fn padding_won(&mut self) -> Result<f64, Failure> {
+        let grids = [(8, 8), (8, 16), (16, 16), (24, 24), (32, 32)].map(|(rows, cols)| Grid { rows, cols });
+        let tokens: usize = grids.iter().map(|grid| grid.patches()).sum();
+        let padding = 1.0 - tokens as f64 / (5.0 * 1024.0);
+        let mut saved = Vec::new();
+        for _ in 0..RUNS {
+            let (mixed, padded) = (self.images_secs(&grids)?, self.images_secs(&[grids[4]; 5])?);
+            saved.push((1.0 - mixed / padded) / padding);
+        }
+        Ok(median(&mut saved))
+    }
+
+    /// Floating-point operations of one image or prompt.
+    fn flops(&self, task: Task) -> f64 {
+        let config = self.encoder.config();
+        let one = |tokens| Counts { tokens, segments: 1 };
+        match task {
+            Task::Image => VisionTower::new(&config.vision).plan(one(GRID.patches()), None).flops(&[GRID.patches()]) as f64,
+            Task::Text => TextTower::new(&config.text).plan(one(config.text.positions)).flops(&[config.text.positions]) as f64,
+        }
+    }
+}
+
+/// The rate of one large matrix product: what the machine can do at this moment.
 fn peak_gflops() -> f64 {
     let shape = Gemm { rows: Rows::Tokens, n: 3072, k: 3072, epilogue: Epilogue::Store };
     let rows = 1024;
     let (x, weight) = (vec![0.5; rows * shape.k], PackedMatrix::new(&vec![0.25; shape.n * shape.k], shape.k));
     let (bias, mut y, mut scratch) = (vec![0.0; shape.n], vec![0.0; rows * shape.n], Vec::new());
-    let best = (0..RUNS).map(|_| {
+    let mut best = f64::INFINITY;
+    for _ in 0..3 {
         let watch = Stopwatch::start();
         shape.run(&x, &weight, &bias, &mut y, &mut scratch);
-        watch.elapsed_secs()
-    });
-    2.0 * (rows * shape.n * shape.k) as f64 / best.fold(f64::INFINITY, f64::min) / 1e9
+        best = best.min(watch.elapsed_secs());
+    }
+    2.0 * (rows * shape.n * shape.k) as f64 / best / 1e9
 }
 
-fn median_secs(mut run: impl FnMut() -> Result<(), Failure>) -> Result<f64, Failure> {
-    run()?;
-    let mut seconds = Vec::with_capacity(RUNS);
-    for _ in 0..RUNS {
-        let watch = Stopwatch::start();
-        run()?;
-        seconds.push(watch.elapsed_secs());
-    }
-    seconds.sort_by(f64::total_cmp);
-    Ok(seconds[RUNS / 2])
+/// What `benches/peer.py` can run.
+const PEERS: [&str; 2] = ["onnxruntime", "torch"];
+
+/// The running script.
+struct Peers {
+    _process: Child,
+    requests: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
 }
 
-/// Runs the peers and prints how many times as fast we are.
-fn print_peers(python: &str, model: &str, ours: &[(&str, f64)]) -> Result<(), Failure> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peer.py");
-    let output = Command::new(python).args([script, model, &threads().to_string()]).output()?;
-    if !output.status.success() {
-        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+impl Peers {
+    fn start(python: &str, model: &str) -> Result<Self, Failure> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peer.py");
+        let mut process = Command::new(python)
+            .args([script, model, &threads().to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (Some(requests), Some(output)) = (process.stdin.take(), process.stdout.take()) else { return Err("no pipes".into()) };
+        let mut peers = Self { _process: process, requests, answers: BufReader::new(output).lines() };
+        // Exporters print whatever they like before.
+        while peers.answer()? != "ready" {}
+        Ok(peers)
     }
-    for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.starts_with('{')) {
-        let peer: serde_json::Value = serde_json::from_str(line)?;
-        let (task, theirs) = (peer["task"].as_str().unwrap_or_default(), peer["per_second"].as_f64().unwrap_or(f64::NAN));
-        let name = peer["peer"].as_str().unwrap_or_default();
-        let ratio = ours.iter().find(|(ours, _)| *ours == task).map_or(f64::NAN, |(_, figure)| figure / theirs);
-        println!("{task:5} {name:16} {theirs:8.2}/s  polyglance is {ratio:.2}× as fast");
+
+    fn run_secs(&mut self, peer: &str, task: Task) -> Result<f64, Failure> {
+        writeln!(self.requests, "{peer} {}", task.name())?;
+        Ok(self.answer()?.parse()?)
     }
-    Ok(())
+
+    fn answer(&mut self) -> Result<String, Failure> {
+        Ok(self.answers.next().ok_or("benches/peer.py ended; run it by hand to see why")??)
+    }
 }

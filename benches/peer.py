@@ -1,14 +1,13 @@
-"""Speed of onnxruntime and torch on a checkpoint folder, for `cargo bench --bench encoder`.
+"""onnxruntime and torch on a checkpoint folder, one timed run at a time, for `cargo bench --bench encoder`.
 
     python benches/peer.py MODEL_DIR THREADS     (pip install torch torchvision transformers onnxruntime onnx onnxscript)
 
-Prints one JSON line per peer and task: {"peer", "task", "per_second"}, the median of several runs. Tasks: "image", 256 tokens through the
-vision tower and its pooling head; "text", 64 prompts through the text tower. The ONNX graphs are exported here, from the same weights.
+After the line "ready" it answers each line "PEER TASK" on standard input with the seconds of one run. The caller alternates peers, because
+machines change their speed from minute to minute. Peers: onnxruntime, torch, both f32. Tasks: "image", 4 images of 256 tokens through the vision
+tower and its pooling head; "text", 64 prompts through the text tower. The ONNX graphs are exported here, from the same weights.
 """
 
-import json
 import os
-import statistics
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ import transformers
 model_dir, threads = sys.argv[1], int(sys.argv[2])
 torch.set_num_threads(threads)
 model = transformers.AutoModel.from_pretrained(model_dir, attn_implementation="sdpa").eval()
-BATCH, PROMPTS, RUNS = 4, 64, 7
+BATCH, PROMPTS = 4, 64
 
 
 class Vision(torch.nn.Module):
@@ -47,32 +46,17 @@ class Text(torch.nn.Module):
         return self.tower(input_ids=ids).pooler_output
 
 
-def per_second(run, items):
-    run()
-    seconds = []
-    for _ in range(RUNS):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    return items / statistics.median(seconds)
-
-
-def report(peer, task, figure):
-    print(json.dumps({"peer": peer, "task": task, "per_second": figure}), flush=True)
-
-
-def measure(task, module, inputs, items):
-    with torch.inference_mode():
-        report("torch f32", task, per_second(lambda: module(inputs), items))
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "model.onnx")
-        with torch.no_grad():
-            torch.onnx.export(module, (inputs,), path, input_names=["x"], dynamo=True, external_data=True, verbose=False)
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        feed = {session.get_inputs()[0].name: inputs.numpy()}
-        report("onnxruntime f32", task, per_second(lambda: session.run(None, feed), items))
+def runners(module, inputs):
+    """A function per peer that runs the module once."""
+    folder = tempfile.mkdtemp()
+    path = os.path.join(folder, "model.onnx")
+    with torch.no_grad():
+        torch.onnx.export(module.eval(), (inputs,), path, input_names=["x"], dynamo=True, external_data=True, verbose=False)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {session.get_inputs()[0].name: inputs.numpy()}
+    return {"onnxruntime": lambda: session.run(None, feed), "torch": lambda: module(inputs)}
 
 
 torch.manual_seed(0)
@@ -82,5 +66,17 @@ if model.config.model_type == "siglip2":
 else:
     side = model.config.vision_config.image_size
     pixels = torch.rand(BATCH, 3, side, side) * 2 - 1
-measure("image", Vision(model), pixels, BATCH)
-measure("text", Text(model), torch.randint(0, model.config.text_config.vocab_size, (PROMPTS, 64)), PROMPTS)
+ids = torch.randint(0, model.config.text_config.vocab_size, (PROMPTS, 64))
+
+with torch.inference_mode(False):
+    tasks = {"image": runners(Vision(model), pixels), "text": runners(Text(model), ids)}
+with torch.inference_mode():
+    for task in tasks.values():
+        for run in task.values():
+            run()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        peer, task = line.split()
+        start = time.perf_counter()
+        tasks[task][peer]()
+        print(time.perf_counter() - start, flush=True)

@@ -67,6 +67,34 @@ fn embed_gives_the_numbers_of_transformers() {
     }
 }
 
+/// Ten pictures of about 1,000 patches make three batches; a broken one stands in the middle.
+#[test]
+fn rows_stay_with_their_names_across_batches() {
+    let folder = tempfile::tempdir().unwrap();
+    let photos = folder.path().join("photos");
+    fs::create_dir(&photos).unwrap();
+    for entry in fs::read_dir(images()).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), photos.join(entry.file_name())).unwrap();
+    }
+    fs::write(photos.join("03_z_broken.png"), "no picture").unwrap();
+    let embed = |path: &std::path::Path, code| {
+        let output = folder.path().join("out.safetensors");
+        let mut command = polyglance(["embed", "--device", "cpu", "--max-num-patches", "1024", "--with", "hidden"]);
+        command.arg("--image").arg(path).arg("--output").arg(&output).arg("--model").arg(model("naflex")).fails(code);
+        formats::Tensors::read(&output)
+    };
+    let all = embed(&photos, 3);
+    let names: Vec<String> = serde_json::from_str(&all.metadata("images")).unwrap();
+    assert_eq!(names.len(), 10);
+    let dim = all.shape("image_embeds")[1];
+    for row in [0, 3, 4, 9] {
+        let one = embed(std::path::Path::new(&names[row]), 0);
+        assert!(worst_row_error(&all.rows("image_embeds", &[row]), &one.f32("image_embeds"), dim) < 1e-5, "{}", names[row]);
+        let hidden = all.f32(&format!("last_hidden_state.{row}"));
+        assert!(worst_row_error(&hidden, &one.f32("last_hidden_state.0"), dim) < 1e-5, "{}", names[row]);
+    }
+}
+
 #[test]
 fn classify_gives_the_logits_of_transformers_and_three_numbers() {
     let folder = tempfile::tempdir().unwrap();
@@ -153,6 +181,37 @@ fn doctor_lists_devices() {
 fn verify_takes_only_the_model_that_has_golden_numbers() {
     let run = polyglance(["verify", "--device", "cpu"]).arg(model("naflex")).fails(1);
     assert!(run.stderr.contains("google/siglip2-base-patch16-naflex only"), "{}", run.stderr);
+}
+
+/// A whole model over HTTP, then used without a network, then rotten on disk and mended.
+#[cfg(feature = "hub")]
+#[test]
+fn fetch_makes_a_model_usable_offline() {
+    use crate::hub::server::{Repository, Server};
+
+    let files = ["config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"];
+    let repository = Repository::new(&files.map(|name| (name, fs::read(model("naflex").join(name)).unwrap())));
+    let server = Server::start(move |request, _| repository.answer(request));
+    let cache = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| {
+        let mut command = polyglance(args);
+        command.command().env("HF_HUB_CACHE", cache.path()).env("HF_ENDPOINT", format!("http://127.0.0.1:{}", server.port));
+        command.command().env_remove("HF_HUB_OFFLINE");
+        command
+    };
+    let folder = run(&["fetch", "google/tiny"]).succeeds().stdout;
+    let weights = std::path::Path::new(folder.trim_end()).join("model.safetensors");
+    let published = fs::read(model("naflex").join("model.safetensors")).unwrap();
+    assert!(fs::read(&weights).unwrap() == published);
+
+    let output = cache.path().join("out.npy");
+    run(&["embed", "--text", "a cat", "--offline", "--model", "google/tiny", "--output"]).arg(&output).succeeds();
+    let mut rotten = published.clone();
+    rotten[published.len() / 2] ^= 1;
+    fs::write(&weights, rotten).unwrap();
+    let mended = run(&["fetch", "google/tiny"]).succeeds();
+    assert!(mended.stderr.contains("model.safetensors is damaged on disk"), "{}", mended.stderr);
+    assert!(fs::read(&weights).unwrap() == published);
 }
 
 #[cfg(feature = "hub")]

@@ -1,6 +1,6 @@
 //! Models by name: references, the shared cache, and downloads from a hub that misbehaves.
 
-mod server;
+pub(crate) mod server;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Options that several commands share.
+//! Options that several commands share. Their doc comments are what `--help` prints.
 
 use clap::Args;
 use polyglance::encoder::{DeviceChoice, EncoderOptions, Precision};
@@ -22,6 +22,7 @@ pub(crate) struct DeviceArgs {
 }
 
 impl DeviceArgs {
+    /// As the encoder takes them.
     pub(crate) fn options(&self) -> EncoderOptions {
         EncoderOptions { device: self.device.clone(), precision: self.precision }
     }
@@ -58,7 +59,7 @@ impl ImageArgs {
     }
 }
 
-/// Reads `--max-num-patches`.
+/// Reads `--max-num-patches`. Checked here, so that no model is loaded for a budget that no picture can have.
 pub(crate) fn patch_budget(text: &str) -> Result<usize, String> {
     let budget = text.parse().ok().filter(|budget| (1..=limits::MAX_NUM_PATCHES).contains(budget));
     budget.ok_or_else(|| format!("a picture has 1 to {} patches", limits::MAX_NUM_PATCHES))
@@ -78,6 +79,7 @@ pub(crate) struct TextArgs {
 }
 
 impl TextArgs {
+    /// As the tokenizer takes them.
     pub(crate) fn options(&self) -> TextOptions {
         TextOptions { lowercase: self.lowercase, canonicalize: self.canonicalize }
     }

@@ -1,4 +1,7 @@
 //! `polyglance classify`: a photo and some labels in, scores out.
+//!
+//! Everything that can be checked without the model is checked first: labels, templates and files. Labels are encoded before pictures,
+//! because scores can then be printed as pictures are done.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -15,7 +18,7 @@ use super::args::{DeviceArgs, HubArgs, ImageArgs, TextArgs};
 use super::console::{note, print};
 use super::exit::Outcome;
 use super::model::Model;
-use super::pictures::{self, EncodedBatch, Preprocessing};
+use super::pictures::{EncodedBatch, Pass, Preprocessing};
 use super::table::{Table, fraction};
 use super::{UsageError, inputs, texts};
 
@@ -45,7 +48,7 @@ pub(crate) struct ClassifyArgs {
     images: Vec<PathBuf>,
 
     /// Labels, separated by commas. Double quotes protect a comma: '"ripe, red",green'.
-    #[arg(long, value_name = "A,B,C")]
+    #[arg(long, value_name = "A,B,C", allow_hyphen_values = true)]
     labels: Option<String>,
 
     /// File of labels: a .json list of strings, or one label a line (blank lines are skipped).
@@ -90,6 +93,7 @@ struct ScoredLabel<'a> {
     share: f32,
 }
 
+/// Checks the command line, encodes the labels once, then scores picture after picture.
 pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
     let labels = labels(args)?;
     let prompts = prompts(&labels, &args.template)?;
@@ -100,8 +104,8 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
 
     note(&format!("prompts: {}; {}", args.template.join(" | "), args.text.describe()));
     let mut printer = Printer::new(args);
-    let want = ImageOutputs::default();
-    let outcome = pictures::encode(&mut model.encoder, &inputs, &preprocessing, want, None, |batch| {
+    let pass = Pass { encoder: &mut model.encoder, preprocessing, want: ImageOutputs::default(), interrupt: None };
+    let outcome = pass.run(&inputs, |batch| {
         for scored in score(&classifier, &labels, batch)? {
             printer.print(scored)?;
         }
@@ -111,6 +115,7 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The labels in the order given. One listed twice is kept, since the output has a place for each, but it is pointed out.
 fn labels(args: &ClassifyArgs) -> Result<Vec<String>> {
     let labels = match (&args.labels, &args.labels_from) {
         (Some(list), _) => parse_labels(list).map_err(|error| UsageError(format!("--labels: {error}")))?,
@@ -124,12 +129,13 @@ fn labels(args: &ClassifyArgs) -> Result<Vec<String>> {
     Ok(labels)
 }
 
-/// `[labels, templates]` prompts.
+/// Every label in every template, `[labels, templates]`, as `ensemble` wants them.
 fn prompts(labels: &[String], templates: &[String]) -> Result<Vec<String>> {
     let pairs = labels.iter().flat_map(|label| templates.iter().map(move |template| (template, label)));
     pairs.map(|(template, label)| expand(template, label).map_err(|error| UsageError(format!("--template: {error}")).into())).collect()
 }
 
+/// One vector per label, averaged over the templates.
 fn classifier(model: &mut Model, prompts: &[String], args: &ClassifyArgs) -> Result<Classifier> {
     let name = |index| format!("prompt {:?}", prompts.get(index).map(String::as_str).unwrap_or_default());
     let encoded = model.encode_texts(prompts, args.text.options(), name)?;
@@ -138,6 +144,7 @@ fn classifier(model: &mut Model, prompts: &[String], args: &ClassifyArgs) -> Res
     Ok(Classifier::new(label_embeds, dim, model.encoder.logit_scale(), model.encoder.logit_bias())?)
 }
 
+/// Scores of every picture of a batch.
 fn score<'a>(classifier: &Classifier, labels: &'a [String], batch: EncodedBatch) -> Result<Vec<Scored<'a>>> {
     let count = batch.names.len();
     ensure!(batch.features.embeds.len().is_multiple_of(count.max(1)), "the encoder returned a partial embedding");
@@ -160,6 +167,7 @@ fn score<'a>(classifier: &Classifier, labels: &'a [String], batch: EncodedBatch)
 
 /// Prints tables as they come; JSON is printed whole at the end, so that it is valid or absent.
 struct Printer<'a> {
+    /// What will be printed, or `None` for tables.
     json: Option<Vec<Scored<'a>>>,
 }
 
@@ -181,7 +189,7 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// The best label first.
+/// One picture's table, the best label first. JSON keeps the labels' own order, which programs can rely on.
 fn table(scored: &Scored<'_>) -> String {
     let [rows, cols] = scored.grid;
     let mut labels: Vec<_> = scored.labels.iter().collect();

@@ -32,6 +32,7 @@ pub(crate) struct DoctorArgs {
 /// Pictures in one measured batch: 4,096 tokens. Software adapters, far slower than the CPU backend, get one.
 const BATCH: usize = 16;
 
+/// Prints device after device, because a check takes seconds on a slow one; fails if one computes wrongly.
 pub(crate) fn run(args: &DoctorArgs) -> Result<Outcome> {
     print(&format!("polyglance {} on {} {}\n", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH))?;
     print(&format!("models are kept in {}\n\n", hub::cache()))?;

@@ -1,4 +1,7 @@
 //! `polyglance embed`: pictures and texts in, a file of embeddings out.
+//!
+//! The output file is opened, under a temporary name, before the model is loaded: whatever can go wrong with it goes wrong at once, and
+//! Ctrl-C at any later moment leaves the old file or none.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +17,7 @@ use super::exit::Outcome;
 use super::inputs::{self, Inputs};
 use super::model::Model;
 use super::output::{Embeddings, Extra, Format, ImageRows, TextRows};
-use super::pictures::{self, EncodedBatch, Preprocessing};
+use super::pictures::{EncodedBatch, Pass, Preprocessing};
 use super::signals::Interrupt;
 use super::{UsageError, texts};
 
@@ -83,6 +86,7 @@ enum With {
     Pooled,
 }
 
+/// Checks the command line, opens the output, encodes texts and then pictures, writes.
 pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     let format = Format::of(&args.output)?;
     let texts = all_texts(args)?;
@@ -105,7 +109,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     }
     let mut outcome = Outcome::Done;
     if !inputs.pictures.is_empty() {
-        let (rows, images_outcome) = image_rows(&mut model, &inputs, &preprocessing, &args.with, &interrupt)?;
+        let (rows, images_outcome) = image_rows(&mut model, &inputs, preprocessing, &args.with, &interrupt)?;
         embeddings.images = Some(rows);
         outcome = images_outcome;
     }
@@ -114,6 +118,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// Those of `--text`, then those of the file.
 fn all_texts(args: &EmbedArgs) -> Result<Vec<String>> {
     let mut texts = args.texts.clone();
     if let Some(path) = &args.texts_from {
@@ -137,22 +142,25 @@ fn about(args: &EmbedArgs, model: &Model) -> BTreeMap<&'static str, String> {
     about
 }
 
+/// Texts through the text tower, with their token ids.
 fn text_rows(model: &mut Model, texts: Vec<String>, args: &EmbedArgs) -> Result<TextRows> {
     let encoded = model.encode_texts(&texts, args.text.options(), |index| format!("text {}", index + 1))?;
     Ok(TextRows { texts, embeds: encoded.embeds, ids: encoded.ids, positions: model.config().text.positions })
 }
 
+/// Pictures through the vision tower, with what `--with` asks for.
 fn image_rows(
     model: &mut Model,
     inputs: &Inputs,
-    preprocessing: &Preprocessing,
+    preprocessing: Preprocessing,
     with: &[With],
     interrupt: &Interrupt,
 ) -> Result<(ImageRows, Outcome)> {
     let want = ImageOutputs { hidden: with.contains(&With::Hidden).then_some(HiddenLayer::Last), attention: false };
     let dim = model.config().embedding_dim();
     let mut rows = ImageRows::default();
-    let outcome = pictures::encode(&mut model.encoder, inputs, preprocessing, want, Some(interrupt), |batch| {
+    let pass = Pass { encoder: &mut model.encoder, preprocessing, want, interrupt: Some(interrupt) };
+    let outcome = pass.run(inputs, |batch| {
         add_extras(&mut rows, &batch, with, dim);
         rows.grids.extend(batch.patches.iter().map(|patches| patches.grid));
         rows.embeds.extend(batch.features.embeds);

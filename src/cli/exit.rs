@@ -26,10 +26,12 @@ Exit codes:
   3    done, but some pictures could not be read: they are listed on standard error
   130  stopped by Ctrl-C; no file was left half-written";
 
-/// How far a command came.
+/// How far a command came that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
+    /// Everything asked for was done.
     Done,
+    /// Some pictures were left out; they have been reported.
     SomeSkipped,
 }
 

@@ -1,4 +1,6 @@
 //! Models by name: folders as they are, hub ids from the cache or the network, with a progress bar.
+//!
+//! The only file of the command line that knows whether this build has the feature `hub`.
 
 use std::path::PathBuf;
 
@@ -16,6 +18,7 @@ mod enabled {
     use super::super::model::choices;
     use super::super::progress::Download;
 
+    /// A hub with the settings of the environment.
     fn hub(offline: bool) -> Hub {
         let options = HubOptions::from_env();
         Hub::new(HubOptions { offline: offline || options.offline, ..options })
@@ -56,6 +59,7 @@ mod enabled {
         Ok(folder)
     }
 
+    /// Downloads with a progress bar.
     fn download(hub: &Hub, id: &HubId) -> Result<PathBuf, HubError> {
         let bar = Download::new();
         hub.fetch(id, &mut |progress| {

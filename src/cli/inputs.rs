@@ -24,7 +24,9 @@ pub(crate) struct Picture {
 /// All pictures, in the order of the arguments; those of one folder or pattern are sorted by path.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
+    /// What to encode.
     pub(crate) pictures: Vec<Picture>,
+    /// What was found besides.
     pub(crate) left_out: LeftOut,
 }
 
@@ -57,6 +59,7 @@ impl Inputs {
         }
     }
 
+    /// A file named outright: refused now if it is known that it cannot be decoded.
     fn add_named(&mut self, path: &Path) -> Result<()> {
         if let Kind::Undecodable(format) = kind(path) {
             bail!("{}: {} files cannot be read; {}", path.display(), format.name, format.advice);
@@ -65,6 +68,7 @@ impl Inputs {
         Ok(())
     }
 
+    /// Every file of a folder and of the folders below it.
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
         // The folder that was typed has to be readable; one below it that is not is reported instead.
         std::fs::read_dir(folder).with_context(|| format!("cannot read folder {}", folder.display()))?;
@@ -74,6 +78,7 @@ impl Inputs {
         Ok(())
     }
 
+    /// Every file that a pattern matches. Folders that match are not searched: `**` does that.
     fn add_pattern(&mut self, pattern: &Path) -> Result<()> {
         let text = pattern.to_str().with_context(|| format!("pattern {} is not valid Unicode", pattern.display()))?;
         // As in a shell: `*` stays within a folder, `**` does not, and neither matches a leading dot.
@@ -94,6 +99,7 @@ impl Inputs {
         Ok(())
     }
 
+    /// Sorts files that were found and sets those aside that cannot be pictures.
     fn add_found(&mut self, mut files: Vec<PathBuf>) {
         files.sort();
         for path in files {
@@ -105,15 +111,18 @@ impl Inputs {
     }
 }
 
+/// Whether the path could be meant as a pattern.
 fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
 }
 
 /// What a file seems to be. Decoding has the last word.
 enum Kind {
+    /// Worth decoding.
     Picture,
     /// A picture format that needs converting first.
     Undecodable(&'static UnsupportedFormat),
+    /// No picture, such as the notes beside the photos.
     Other,
 }
 

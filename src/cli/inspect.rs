@@ -1,4 +1,6 @@
 //! `polyglance inspect`: what a checkpoint is and what running it costs, without running it.
+//!
+//! Costs come from the plan that the encoder would run: nothing here repeats the model's arithmetic.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -43,6 +45,7 @@ pub(crate) struct InspectArgs {
     hub: HubArgs,
 }
 
+/// Prints the configuration, the tensors and the costs.
 pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
     let checkpoint = model::open(Some(&args.model), &args.hub)?;
     let config = checkpoint.config();
@@ -54,6 +57,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// Patches of one picture: the budget of a NaFlex model, the grid of a fixed one.
 fn patches_per_picture(config: &ModelConfig, budget: Option<usize>) -> Result<usize, UsageError> {
     match (config.vision.geometry, budget) {
         (VisionGeometry::NaFlex { .. }, budget) => Ok(budget.unwrap_or(config.vision.preprocessing.max_num_patches)),
@@ -64,6 +68,7 @@ fn patches_per_picture(config: &ModelConfig, budget: Option<usize>) -> Result<us
     }
 }
 
+/// Dimensions and parameter counts.
 fn describe(config: &ModelConfig) -> String {
     let (vision, text) = (&config.vision, &config.text);
     let kind = match vision.geometry {
@@ -121,6 +126,7 @@ fn without_index(name: &str) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
+/// FLOPs and memory of one batch through each tower.
 fn costs(config: &ModelConfig, patches: usize, batch: usize) -> String {
     let (vision, text) = (VisionTower::new(&config.vision), TextTower::new(&config.text));
     let capacity = |tokens: usize| Counts { tokens: tokens * batch, segments: batch };

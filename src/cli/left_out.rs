@@ -10,7 +10,9 @@ use super::console::note;
 /// Files found but not read, by extension, and places that could not be searched.
 #[derive(Debug, Default)]
 pub(crate) struct LeftOut {
+    /// Files, by their lower-case extension.
     by_extension: BTreeMap<String, Vec<PathBuf>>,
+    /// Places, each with its reason.
     troubles: Vec<String>,
 }
 
@@ -59,6 +61,7 @@ impl std::fmt::Display for LeftOut {
     }
 }
 
+/// Files of several extensions.
 fn count(group: &[(&String, &Vec<PathBuf>)]) -> usize {
     group.iter().map(|(_, files)| files.len()).sum()
 }

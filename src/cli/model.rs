@@ -42,6 +42,7 @@ impl Model {
         Ok(Self { checkpoint, encoder })
     }
 
+    /// The model's dimensions.
     pub(crate) fn config(&self) -> &ModelConfig {
         self.checkpoint.config()
     }
@@ -69,6 +70,7 @@ impl Model {
 /// Truncated texts named one by one; the rest are only counted.
 const TRUNCATED_NAMED: usize = 5;
 
+/// The end of a truncated text has no effect on its embedding, so its author should know.
 fn warn_truncated(tokens: &[Tokens], positions: usize, name: impl Fn(usize) -> String) {
     let truncated: Vec<usize> = tokens.iter().enumerate().filter(|(_, tokens)| tokens.truncated).map(|(index, _)| index).collect();
     for &index in truncated.iter().take(TRUNCATED_NAMED) {

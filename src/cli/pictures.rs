@@ -1,6 +1,5 @@
 //! Pictures through the encoder: read and preprocessed ahead on other threads, batched, encoded in order.
 
-use std::collections::VecDeque;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -34,11 +33,13 @@ pub(crate) struct Preprocessing {
 /// A picture ready for the encoder.
 struct Prepared {
     patches: Patches,
+    /// What the decoder had to work around, such as a broken colour profile.
     warnings: Vec<String>,
 }
 
 /// Pictures that went through the encoder together.
 pub(crate) struct EncodedBatch {
+    /// Paths, in the order of the rows of `features`.
     pub(crate) names: Vec<String>,
     pub(crate) patches: Vec<Patches>,
     pub(crate) features: ImageFeatures,
@@ -56,6 +57,7 @@ impl Preprocessing {
         Ok(Self { vision, max_num_patches: args.max_num_patches, resampling: args.resample })
     }
 
+    /// Reads, decodes and cuts one picture. An error begins with its path.
     fn prepare(&self, path: &Path) -> Result<Prepared> {
         let prepare = || {
             let limits = Limits::current();
@@ -71,62 +73,68 @@ impl Preprocessing {
     }
 }
 
-/// Encodes every picture and gives each batch to `each`, in the order of `inputs`.
-///
-/// A picture that was found in a folder and cannot be read is reported on standard error and left out.
-///
-/// # Errors
-/// A picture named outright that cannot be read, no readable picture at all, an encoder failure, or Ctrl-C.
-pub(crate) fn encode(
-    encoder: &mut Encoder,
-    inputs: &Inputs,
-    preprocessing: &Preprocessing,
-    want: ImageOutputs,
-    interrupt: Option<&Interrupt>,
-    mut each: impl FnMut(EncodedBatch) -> Result<()>,
-) -> Result<Outcome> {
-    let pictures = &inputs.pictures;
-    let device = encoder.device().to_string();
-    let progress = Progress::new(pictures.len(), "pictures");
-    let mut names = VecDeque::new();
-    let mut skipped = 0;
-    let mut run = |names: &mut VecDeque<String>, patches: Vec<Patches>| -> Result<()> {
-        let names: Vec<String> = names.drain(..patches.len()).collect();
-        let features = block_on(encoder.encode_images(&PatchBatch::pack(&patches), want)).with_context(|| batch_name(&names))?;
-        progress.add(names.len());
-        each(EncodedBatch { names, patches, features })
-    };
-    let prepare = |index: usize| pictures.get(index).map(|picture| preprocessing.prepare(&picture.path));
-    read_ahead::in_order(pictures.len(), read_ahead::threads(), prepare, |prepared| -> Result<()> {
-        let mut batcher = Batcher::new(TOKENS_PER_BATCH);
-        for (picture, prepared) in pictures.iter().zip(prepared.flatten()) {
-            interrupt.map_or(Ok(()), Interrupt::check)?;
-            let Some(prepared) = accept(picture, prepared, &progress)? else {
-                skipped += 1;
-                continue;
-            };
-            names.push_back(picture.path.display().to_string());
-            if let Some(batch) = batcher.push(prepared.patches) {
-                run(&mut names, batch)?;
+/// One way through all pictures of a run.
+pub(crate) struct Pass<'a> {
+    pub(crate) encoder: &'a mut Encoder,
+    pub(crate) preprocessing: Preprocessing,
+    pub(crate) want: ImageOutputs,
+    /// For commands that write a file.
+    pub(crate) interrupt: Option<&'a Interrupt>,
+}
+
+impl Pass<'_> {
+    /// Encodes every picture and gives each batch to `each`, in the order of `inputs`.
+    ///
+    /// A picture that was found in a folder and cannot be read is reported on standard error and left out.
+    ///
+    /// # Errors
+    /// A picture named outright that cannot be read, no readable picture at all, an encoder failure, or Ctrl-C.
+    pub(crate) fn run(mut self, inputs: &Inputs, mut each: impl FnMut(EncodedBatch) -> Result<()>) -> Result<Outcome> {
+        let pictures = &inputs.pictures;
+        let (preprocessing, device) = (self.preprocessing, self.encoder.device().to_string());
+        let progress = Progress::new(pictures.len(), "pictures");
+        let prepare = |index: usize| pictures.get(index).map(|picture| preprocessing.prepare(&picture.path));
+        let skipped = read_ahead::in_order(pictures.len(), read_ahead::threads(), prepare, |prepared| -> Result<usize> {
+            let mut batcher = Batcher::new(TOKENS_PER_BATCH);
+            let mut skipped = 0;
+            for (picture, prepared) in pictures.iter().zip(prepared.flatten()) {
+                self.interrupt.map_or(Ok(()), Interrupt::check)?;
+                let Some(patches) = accept(picture, prepared, &progress)? else {
+                    skipped += 1;
+                    continue;
+                };
+                let tokens = patches.grid.patches();
+                if let Some(batch) = batcher.push((picture.path.display().to_string(), patches), tokens) {
+                    each(self.encode(batch, &progress)?)?;
+                }
             }
+            batcher.take().map_or(Ok(()), |batch| each(self.encode(batch, &progress)?))?;
+            Ok(skipped)
+        })?;
+        drop(progress);
+        if self.encoder.device().to_string() != device {
+            note(&format!("continued on {}", self.encoder.device()));
         }
-        batcher.take().map_or(Ok(()), |batch| run(&mut names, batch))
-    })?;
-    drop(progress);
-    if encoder.device().to_string() != device {
-        note(&format!("continued on {}", encoder.device()));
+        finish(inputs, skipped)
     }
-    finish(inputs, skipped)
+
+    /// One batch through the encoder.
+    fn encode(&mut self, batch: Vec<(String, Patches)>, progress: &Progress) -> Result<EncodedBatch> {
+        let (names, patches): (Vec<String>, Vec<Patches>) = batch.into_iter().unzip();
+        let features = block_on(self.encoder.encode_images(&PatchBatch::pack(&patches), self.want)).with_context(|| batch_name(&names))?;
+        progress.add(names.len());
+        Ok(EncodedBatch { names, patches, features })
+    }
 }
 
 /// Passes on a good picture with its warnings; reports one that was only found; fails for one that was named.
-fn accept(picture: &Picture, prepared: Result<Prepared>, progress: &Progress) -> Result<Option<Prepared>> {
+fn accept(picture: &Picture, prepared: Result<Prepared>, progress: &Progress) -> Result<Option<Patches>> {
     match prepared {
         Ok(prepared) => {
             for warning in &prepared.warnings {
                 progress.say(&format!("{}: {warning}", picture.path.display()));
             }
-            Ok(Some(prepared))
+            Ok(Some(prepared.patches))
         }
         Err(error) if picture.named => Err(error),
         Err(error) => {
@@ -137,6 +145,7 @@ fn accept(picture: &Picture, prepared: Result<Prepared>, progress: &Progress) ->
     }
 }
 
+/// Reports what was left out and says whether the result is complete.
 fn finish(inputs: &Inputs, skipped: usize) -> Result<Outcome> {
     inputs.left_out.report();
     if skipped > 0 {
@@ -148,6 +157,7 @@ fn finish(inputs: &Inputs, skipped: usize) -> Result<Outcome> {
     Ok(if skipped > 0 || inputs.left_out.lost_pictures() { Outcome::SomeSkipped } else { Outcome::Done })
 }
 
+/// What an error of a whole batch is about.
 fn batch_name(names: &[String]) -> String {
     match names {
         [] => "empty batch".to_owned(),

@@ -68,6 +68,7 @@ pub(crate) struct VerifyArgs {
     device: DeviceArgs,
 }
 
+/// Prints all 21 logits and fails if one is off.
 pub(crate) fn run(args: &VerifyArgs) -> Result<Outcome> {
     let mut model = Model::load(Some(&args.model), &args.hub, &args.device)?;
     let vision = reference_vision(model.config()).with_context(|| format!("cannot verify {}", args.model))?;
@@ -90,7 +91,7 @@ fn reference_vision(config: &ModelConfig) -> Result<VisionConfig> {
     Ok(vision)
 }
 
-/// `[pictures, texts]`.
+/// This build's logits, `[pictures, texts]`. Texts are used as they are, without a template, as the reference does.
 fn logits(model: &mut Model, vision: &VisionConfig) -> Result<Vec<Vec<f32>>> {
     let texts = GOLDEN.map(|(text, _)| text.to_owned());
     let options = TextOptions { lowercase: Lowercase::Unicode, canonicalize: false };

@@ -1,35 +1,32 @@
-//! Groups images so that one batch fills the device without passing its limits.
+//! Groups items so that one batch fills the device without passing its limits.
 
-use crate::image::Patches;
-
-/// Collects images, in order, until one more would take the batch past its token budget.
+/// Collects items, in order, until one more would take the batch past its token budget.
 ///
-/// Batches are packed, never padded, so any mix of grids may share one. An image larger than the whole budget makes a batch alone.
+/// Batches are packed, never padded, so any mix of sizes may share one. An item larger than the whole budget makes a batch alone.
 #[derive(Debug)]
-pub struct Batcher {
+pub struct Batcher<T> {
     budget: usize,
     tokens: usize,
-    waiting: Vec<Patches>,
+    waiting: Vec<T>,
 }
 
-impl Batcher {
-    /// A batcher for batches of at most `token_budget` patches.
+impl<T> Batcher<T> {
+    /// A batcher for batches of at most `token_budget` tokens.
     pub fn new(token_budget: usize) -> Self {
         Self { budget: token_budget, tokens: 0, waiting: Vec::new() }
     }
 
-    /// Adds an image. Returns the batch before it once that is full.
-    pub fn push(&mut self, patches: Patches) -> Option<Vec<Patches>> {
-        let tokens = patches.grid.patches();
-        let full = !self.waiting.is_empty() && self.tokens + tokens > self.budget;
+    /// Adds an item of `tokens` tokens. Returns the batch before it if that is full.
+    pub fn push(&mut self, item: T, tokens: usize) -> Option<Vec<T>> {
+        let full = self.tokens + tokens > self.budget;
         let batch = if full { self.take() } else { None };
         self.tokens += tokens;
-        self.waiting.push(patches);
+        self.waiting.push(item);
         batch
     }
 
-    /// Returns the images still waiting, if any: the last batch.
-    pub fn take(&mut self) -> Option<Vec<Patches>> {
+    /// Returns the items still waiting, if any: the last batch.
+    pub fn take(&mut self) -> Option<Vec<T>> {
         self.tokens = 0;
         let batch = std::mem::take(&mut self.waiting);
         (!batch.is_empty()).then_some(batch)
@@ -39,15 +36,13 @@ impl Batcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Grid;
 
     fn batches(budget: usize, sizes: &[usize]) -> Vec<Vec<usize>> {
         let mut batcher = Batcher::new(budget);
-        let image = |&cols: &usize| Patches { grid: Grid { rows: 1, cols }, values: Vec::new() };
-        let mut batches: Vec<_> = sizes.iter().map(image).filter_map(|image| batcher.push(image)).collect();
+        let mut batches: Vec<_> = sizes.iter().filter_map(|&size| batcher.push(size, size)).collect();
         batches.extend(batcher.take());
         assert!(batcher.take().is_none());
-        batches.iter().map(|batch| batch.iter().map(|image| image.grid.cols).collect()).collect()
+        batches
     }
 
     #[test]
@@ -56,13 +51,13 @@ mod tests {
     }
 
     #[test]
-    fn an_image_past_the_budget_goes_alone() {
+    fn an_item_past_the_budget_goes_alone() {
         assert_eq!(batches(10, &[1, 11, 1, 2]), [vec![1], vec![11], vec![1, 2]]);
         assert_eq!(batches(0, &[1, 2]), [vec![1], vec![2]]);
     }
 
     #[test]
-    fn no_image_is_no_batch() {
+    fn no_item_is_no_batch() {
         assert!(batches(10, &[]).is_empty());
     }
 }

@@ -86,6 +86,7 @@ impl Classifier {
     }
 }
 
+/// An error unless `values` is one or more whole rows.
 fn check_rows(what: &'static str, values: &[f32], dim: usize) -> Result<(), TaskError> {
     if dim == 0 || values.is_empty() || !values.len().is_multiple_of(dim) {
         return Err(TaskError::Length { what, values: values.len(), dim });
@@ -93,6 +94,7 @@ fn check_rows(what: &'static str, values: &[f32], dim: usize) -> Result<(), Task
     Ok(())
 }
 
+/// Summed in f64.
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }

@@ -73,6 +73,7 @@ impl Checkup {
 }
 
 impl Measured {
+    /// Whether the numbers are right.
     pub(super) fn passed(&self) -> bool {
         self.error <= TOLERANCE
     }
@@ -95,6 +96,7 @@ fn relative_error(got: &[f32]) -> f64 {
     (difference / norm).sqrt()
 }
 
+/// The checkpoint as a file in memory: the checkup reads it as any other is read.
 async fn made_up_checkpoint() -> Result<Checkpoint> {
     let mut config = PRESETS.iter().find(|preset| preset.id == PRESET).context("the preset is missing")?.config;
     config.vision.tower.depth = 1;

@@ -68,7 +68,9 @@ pub(crate) struct Embeddings {
 /// One row per picture.
 #[derive(Debug, Default)]
 pub(crate) struct ImageRows {
+    /// Paths as typed or found.
     pub(crate) names: Vec<String>,
+    /// Size of each picture in patches.
     pub(crate) grids: Vec<Grid>,
     /// `[N, dim]`, unit length.
     pub(crate) embeds: Vec<f32>,
@@ -81,6 +83,7 @@ pub(crate) struct ImageRows {
 pub(crate) struct Extra {
     /// For example `last_hidden_state.0`.
     pub(crate) name: String,
+    /// Row-major.
     pub(crate) shape: Vec<usize>,
     pub(crate) values: Vec<f32>,
 }
@@ -88,11 +91,13 @@ pub(crate) struct Extra {
 /// One row per text.
 #[derive(Debug, Default)]
 pub(crate) struct TextRows {
+    /// As given.
     pub(crate) texts: Vec<String>,
     /// `[M, dim]`, unit length.
     pub(crate) embeds: Vec<f32>,
-    /// `[M, positions]`.
+    /// `[M, positions]`, padding included: exactly what the model read.
     pub(crate) ids: Vec<i32>,
+    /// Tokens of each text.
     pub(crate) positions: usize,
 }
 

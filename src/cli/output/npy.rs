@@ -8,6 +8,7 @@ const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 /// Values start at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
 
+/// One array `[rows, dim]`; `Format::check` has made sure that the rows are of one kind.
 pub(super) fn write(embeddings: &Embeddings, mut writer: impl Write) -> io::Result<()> {
     let rows = embeddings.rows().count();
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {}), }}", embeddings.dim);

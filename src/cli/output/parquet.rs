@@ -52,6 +52,7 @@ fn list_levels(rows: &[Row<'_>]) -> Vec<i16> {
     rows.iter().flat_map(|row| (0..row.embedding.len()).map(|index| i16::from(index > 0))).collect()
 }
 
+/// Writes the next column of a row group; `repetition` is for lists only.
 fn write_column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     values: &[T::T],

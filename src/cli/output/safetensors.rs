@@ -12,6 +12,7 @@ pub(super) fn write(embeddings: &Embeddings, file: PendingFile) -> Result<()> {
     Ok(file.commit_safetensors(&tensors(embeddings, &grids), &metadata(embeddings)?)?)
 }
 
+/// Kinds of rows that were not asked for have no tensors, rather than empty ones.
 fn tensors<'a>(embeddings: &'a Embeddings, grids: &'a [i32]) -> Vec<OutputTensor<'a>> {
     use OutputValues::{F32, I32};
     let mut tensors = Vec::new();
