@@ -14,6 +14,7 @@ mod hub;
 mod images;
 mod parity;
 mod reference;
+mod soak;
 mod support;
 mod text;
 mod weights;

@@ -37,6 +37,11 @@ pub(crate) fn on_gpu(checkpoint: &Arc<Checkpoint>, precision: Precision) -> Opti
     }
 }
 
+/// How many cases a sweep runs: 400 times as many under `cargo xtask test --full`.
+pub(crate) fn cases(few: u32) -> u32 {
+    if std::env::var_os("POLYGLANCE_FULL").is_some() { 400 * few } else { few }
+}
+
 /// ‖a − b‖₂ / ‖b‖₂ of the worst row.
 pub(crate) fn worst_row_error(got: &[f32], want: &[f32], cols: usize) -> f64 {
     assert_eq!(got.len(), want.len(), "row counts differ");

@@ -12,6 +12,8 @@ use polyglance::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+use crate::support::cases;
+
 const EOS: u32 = 1;
 const ASCII: TextOptions = TextOptions { lowercase: Lowercase::Ascii, canonicalize: false };
 
@@ -314,7 +316,7 @@ fn lowercasing_modes_have_names() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases(300)) })]
 
     #[test]
     fn any_text_gives_64_ids_with_eos(text in any::<String>(), repeat in 1usize..40) {

@@ -81,7 +81,7 @@ pub(crate) fn run(names: &[&str], full: bool) -> Result<ExitCode> {
     let chosen = SUITES.iter().filter(|suite| names.is_empty() || names.contains(&suite.name));
     let entries: Vec<Entry> = chosen.map(|suite| run_suite(suite, &mut context)).collect();
     let summary = report::summary(&entries, context.counts);
-    if full {
+    if !context.log.is_empty() {
         write_log(&context.log, &summary)?;
     }
     println!("{summary}");
