@@ -3,12 +3,7 @@
 use polyglance::kernels::gemm::PackedMatrix;
 use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
 
-use crate::reference::{self, GEMM_SIZES, max_error, noise, offsets};
-
-fn assert_close(case: impl std::fmt::Debug, actual: &[f32], expected: &[f64], tolerance: f64) {
-    let error = max_error(actual, expected);
-    assert!(error <= tolerance, "{case:?}: error {error:e} is above {tolerance:e}");
-}
+use crate::reference::{self, GEMM_SIZES, assert_close, noise, offsets};
 
 fn check_gemm(shape: Gemm, rows: usize) {
     let Gemm { n, k, .. } = shape;

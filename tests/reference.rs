@@ -165,3 +165,10 @@ pub(crate) fn max_error(actual: &[f32], expected: &[f64]) -> f64 {
     let errors = actual.iter().zip(expected).map(|(&a, &e)| (f64::from(a) - e).abs() / e.abs().max(1.0));
     errors.map(|error| if error.is_nan() { f64::INFINITY } else { error }).fold(0.0, f64::max)
 }
+
+/// Fails, naming the case, if an output is further from the truth than its header says. `--nocapture` shows what was reached.
+pub(crate) fn assert_close(case: impl std::fmt::Debug, actual: &[f32], expected: &[f64], tolerance: f64) {
+    let error = max_error(actual, expected);
+    println!("{error:.1e} of {tolerance:e}: {case:?}");
+    assert!(error <= tolerance, "{case:?}: error {error:e} is above {tolerance:e}");
+}

@@ -15,6 +15,7 @@ use polyglance::weights::{Checkpoint, TensorInfo};
 use super::args::{HubArgs, patch_budget};
 use super::console::print;
 use super::exit::Outcome;
+use super::pictures::check_budget;
 use super::table::{Table, bytes, grouped};
 use super::{UsageError, model};
 
@@ -59,13 +60,11 @@ pub(crate) fn run(args: &InspectArgs) -> Result<Outcome> {
 
 /// Patches of one picture: the budget of a NaFlex model, the grid of a fixed one.
 fn patches_per_picture(config: &ModelConfig, budget: Option<usize>) -> Result<usize, UsageError> {
-    match (config.vision.geometry, budget) {
-        (VisionGeometry::NaFlex { .. }, budget) => Ok(budget.unwrap_or(config.vision.preprocessing.max_num_patches)),
-        (VisionGeometry::Fixed { .. }, None) => Ok(config.vision.table_side() * config.vision.table_side()),
-        (VisionGeometry::Fixed { image_size }, Some(_)) => Err(UsageError(format!(
-            "--max-num-patches is for NaFlex models; this one always sees {image_size} × {image_size} pixels, so leave it out"
-        ))),
-    }
+    check_budget(&config.vision, budget)?;
+    Ok(match config.vision.geometry {
+        VisionGeometry::NaFlex { .. } => budget.unwrap_or(config.vision.preprocessing.max_num_patches),
+        VisionGeometry::Fixed { .. } => config.vision.table_side() * config.vision.table_side(),
+    })
 }
 
 /// Dimensions and parameter counts.

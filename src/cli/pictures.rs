@@ -49,11 +49,7 @@ impl Preprocessing {
     /// # Errors
     /// A patch budget for a model whose resolution is fixed.
     pub(crate) fn new(vision: VisionConfig, args: &ImageArgs) -> Result<Self, UsageError> {
-        if let (VisionGeometry::Fixed { image_size }, Some(_)) = (vision.geometry, args.max_num_patches) {
-            return Err(UsageError(format!(
-                "--max-num-patches is for NaFlex models; this one always sees {image_size} × {image_size} pixels, so leave it out"
-            )));
-        }
+        check_budget(&vision, args.max_num_patches)?;
         Ok(Self { vision, max_num_patches: args.max_num_patches, resampling: args.resample })
     }
 
@@ -70,6 +66,16 @@ impl Preprocessing {
             Ok(Prepared { patches, warnings: decoded.warnings })
         };
         prepare().with_context(|| path.display().to_string())
+    }
+}
+
+/// Refuses a patch budget for a model whose resolution is fixed.
+pub(crate) fn check_budget(vision: &VisionConfig, max_num_patches: Option<usize>) -> Result<(), UsageError> {
+    match (vision.geometry, max_num_patches) {
+        (VisionGeometry::Fixed { image_size }, Some(_)) => Err(UsageError(format!(
+            "--max-num-patches is for NaFlex models; this one always sees {image_size} × {image_size} pixels, so leave it out"
+        ))),
+        _ => Ok(()),
     }
 }
 

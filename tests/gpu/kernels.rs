@@ -5,14 +5,7 @@ use polyglance::gpu::{GpuBackend, WeightPrecision};
 use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
 
 use super::{Matrix, Weight, any_backend, backends, run_step};
-use crate::reference::{self, max_error, noise, offsets};
-
-/// Fails, naming the case, if an output is further from the truth than its header says. `--nocapture` shows what was reached.
-fn assert_close(case: impl std::fmt::Debug, actual: &[f32], expected: &[f64], tolerance: f64) {
-    let error = max_error(actual, expected);
-    println!("{error:.1e} of {tolerance:e}: {case:?}");
-    assert!(error <= tolerance, "{case:?}: error {error:e} is above {tolerance:e}");
-}
+use crate::reference::{self, assert_close, noise, offsets};
 
 fn check_gemm(backend: &GpuBackend, rows: usize, n: usize, k: usize, epilogue: Epilogue, precision: WeightPrecision) {
     let shape = Gemm { rows: Rows::Tokens, n, k, epilogue };
