@@ -1,0 +1,9 @@
+//! Training of SigLIP 2 models: the towers as differentiable modules, the losses, and what a run needs around them.
+
+// burn's tensors nest more types than the default depth.
+#![recursion_limit = "256"]
+
+pub mod checkpoint;
+pub mod metrics;
+pub mod optim;
+pub mod recipe;
