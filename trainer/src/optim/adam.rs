@@ -5,6 +5,7 @@ use burn::tensor::{DType, FloatDType, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::OptimError;
+use super::norm::read;
 
 /// How first moments are stored. They are computed in f32 either way, and an update uses the f32 value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -103,7 +104,6 @@ impl Moments {
 
     /// First and second moments as f32.
     pub(super) fn values(&self) -> Result<(Vec<f32>, Vec<f32>), OptimError> {
-        let read = |tensor: &Tensor<1>| tensor.try_to_vec_as::<f32>().map_err(|error| OptimError::Device(error.to_string()));
         Ok((read(&self.first)?, read(&self.second)?))
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
-use burn::tensor::TensorData;
 
-use super::{OptimError, Parameters};
+use super::{map_flat, visit_flat};
+use crate::model::Siglip;
 
 /// The average of every parameter, flat, on the parameters' device.
 #[derive(Debug)]
@@ -16,43 +16,28 @@ pub struct Ema {
 
 impl Ema {
     /// Starts at the parameters' present values, so that no bias needs correcting.
-    pub fn new(decay: f64, parameters: &mut impl Parameters) -> Self {
+    pub fn new(decay: f64, model: &Siglip) -> Self {
         let mut average = BTreeMap::new();
-        parameters.update(&mut |name, parameter| {
-            average.insert(name.to_owned(), parameter.clone());
-            parameter
-        });
+        visit_flat(model, |name, parameter| drop(average.insert(name.to_owned(), parameter)));
         Self { decay, average }
     }
 
     /// average ← decay · average + (1 − decay) · parameter.
-    pub fn follow(&mut self, parameters: &mut impl Parameters) {
-        parameters.update(&mut |name, parameter| {
+    pub fn follow(&mut self, model: &Siglip) {
+        visit_flat(model, |name, parameter| {
             if let Some(average) = self.average.get_mut(name) {
-                *average = average.extract().mul_scalar(self.decay) + parameter.clone().mul_scalar(1.0 - self.decay);
+                *average = average.extract().mul_scalar(self.decay) + parameter.mul_scalar(1.0 - self.decay);
             }
-            parameter
         });
     }
 
-    /// Puts the averages into `parameters`, usually a copy of the model.
-    pub fn apply(&self, parameters: &mut impl Parameters) {
-        parameters.update(&mut |name, parameter| self.average.get(name).cloned().unwrap_or(parameter));
+    /// A model with the averages in place of the parameters.
+    pub fn averaged(&self, model: &Siglip) -> Siglip {
+        map_flat(model.clone(), |name, parameter| self.average.get(name).cloned().unwrap_or(parameter))
     }
 
-    /// Takes one average over from a checkpoint.
-    ///
-    /// # Errors
-    /// The name is unknown or the length differs.
-    pub fn load(&mut self, name: &str, values: Vec<f32>, device: &Device) -> Result<(), OptimError> {
-        let len = values.len();
-        match self.average.get_mut(name) {
-            Some(average) if average.dims()[0] == len => {
-                *average = Tensor::from_data(TensorData::new(values, [len]), device);
-                Ok(())
-            }
-            Some(average) => Err(OptimError::State(format!("the average of {name} has {len} values, the model {}", average.dims()[0]))),
-            None => Err(OptimError::State(format!("the average of {name} belongs to no parameter"))),
-        }
+    /// Goes on from another's averages, which a checkpoint kept as a model.
+    pub fn load(&mut self, averaged: &Siglip) {
+        visit_flat(averaged, |name, parameter| drop(self.average.insert(name.to_owned(), parameter)));
     }
 }

@@ -5,8 +5,8 @@
 
 mod adam;
 mod ema;
-mod gradients;
 mod groups;
+mod norm;
 mod rows;
 mod schedule;
 
@@ -17,11 +17,12 @@ use serde::{Deserialize, Serialize};
 
 pub use adam::{AdamRecipe, FirstMoment};
 pub use ema::Ema;
-pub use gradients::{Gradients, RowGradient};
 pub use groups::{Group, Groups};
+pub use norm::{global_norm, scale};
 pub use rows::RowMoments;
 pub use schedule::{Decay, Schedule};
 
+use crate::model::{ModelGradients, ParameterMapper, ParameterVisitor, RowGradients, Siglip, TOKEN_TABLE};
 use adam::{Moments, Update};
 
 /// The recipe's `[optimizer]` section.
@@ -100,10 +101,32 @@ fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// What an optimiser can move: tensors under their Hugging Face names, seen as one long row each.
-pub trait Parameters {
-    /// Replaces every tensor by what `update` makes of it; the number of values must stay. Tensors arrive without automatic differentiation.
-    fn update(&mut self, update: &mut dyn FnMut(&str, Tensor<1>) -> Tensor<1>);
+/// Replaces every parameter of a model by what `update` makes of it. Tensors arrive flat and without automatic differentiation.
+pub fn map_flat(model: Siglip, update: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> Siglip {
+    model.map_parameters(&mut Flat(update))
+}
+
+/// Shows every parameter of a model, flat and without automatic differentiation.
+pub fn visit_flat(model: &Siglip, visit: impl FnMut(&str, Tensor<1>)) {
+    model.visit_parameters(&mut Flat(visit));
+}
+
+struct Flat<F>(F);
+
+impl<F: FnMut(&str, Tensor<1>)> ParameterVisitor for Flat<F> {
+    fn visit<const D: usize>(&mut self, name: &str, parameter: &Tensor<D>) {
+        let values = parameter.shape().num_elements();
+        (self.0)(name, parameter.clone().without_autodiff().reshape([values]));
+    }
+}
+
+impl<F: FnMut(&str, Tensor<1>) -> Tensor<1>> ParameterMapper for Flat<F> {
+    fn map<const D: usize>(&mut self, name: &str, parameter: Tensor<D>) -> Tensor<D> {
+        let (shape, records) = (parameter.dims(), parameter.is_autodiff());
+        let flat = parameter.without_autodiff().reshape([shape.iter().product::<usize>()]);
+        let new = (self.0)(name, flat).reshape(shape);
+        if records { new.autodiff() } else { new }
+    }
 }
 
 /// Why a step was not taken or a state not loaded.
@@ -118,15 +141,6 @@ pub enum OptimError {
     /// The state belongs to another model or another recipe.
     #[error("the optimiser's state does not fit the model: {0}")]
     State(String),
-}
-
-/// What a step did.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepInfo {
-    /// Global norm of the gradient before clipping.
-    pub gradient_norm: f64,
-    /// Learning rate times schedule.
-    pub learning_rate: f64,
 }
 
 /// One host-side array of an optimiser's state, as checkpoints keep it.
@@ -145,7 +159,8 @@ pub struct Optimizer {
     schedule: Schedule,
     groups: Groups,
     moments: BTreeMap<String, Moments>,
-    tables: BTreeMap<String, RowMoments>,
+    /// The token table's.
+    table: Option<RowMoments>,
     /// Steps taken: what Adam's bias correction counts.
     updates: u64,
 }
@@ -153,7 +168,7 @@ pub struct Optimizer {
 impl Optimizer {
     /// An optimiser without history.
     pub fn new(recipe: &OptimizerRecipe, schedule: Schedule, groups: Groups) -> Self {
-        Self { recipe: recipe.clone(), schedule, groups, moments: BTreeMap::new(), tables: BTreeMap::new(), updates: 0 }
+        Self { recipe: recipe.clone(), schedule, groups, moments: BTreeMap::new(), table: None, updates: 0 }
     }
 
     /// Multiplier and decay of every parameter.
@@ -171,28 +186,38 @@ impl Optimizer {
         self.recipe.learning_rate * self.schedule.at(step)
     }
 
-    /// Moves the parameters against `gradients`. `step` counts from 0 and picks the schedule's value; parameters without a gradient
-    /// or with multiplier 0 stay as they are.
+    /// Drops the gradients of frozen parameters and measures the rest: ‖g‖₂.
     ///
     /// # Errors
-    /// [`OptimError::NotFinite`]: nothing was changed.
-    pub fn step(&mut self, parameters: &mut impl Parameters, mut gradients: Gradients, step: u64) -> Result<StepInfo, OptimError> {
-        gradients.retain(|name| !self.groups.is_frozen(name));
-        let gradient_norm = gradients.global_norm()?;
+    /// [`OptimError::NotFinite`]: this gradient must not be used.
+    pub fn gradient_norm(&self, gradients: &mut ModelGradients) -> Result<f64, OptimError> {
+        gradients.dense.retain(|name, _| !self.groups.is_frozen(name));
+        if self.groups.is_frozen(TOKEN_TABLE) {
+            gradients.tokens = RowGradients::default();
+        }
+        global_norm(gradients)
+    }
+
+    /// The model moved against `gradients`, whose norm [`gradient_norm`](Self::gradient_norm) gave. `step` counts from 0 and picks the
+    /// schedule's value. Parameters without a gradient stay as they are.
+    #[must_use]
+    pub fn step(&mut self, model: Siglip, mut gradients: ModelGradients, gradient_norm: f64, step: u64) -> Siglip {
         let clip = if gradient_norm < self.recipe.clip_norm { 1.0 } else { self.recipe.clip_norm / gradient_norm };
         self.updates += 1;
-        parameters.update(&mut |name, parameter| {
+        map_flat(model, |name, parameter| {
             let update = self.update_of(name, clip, step);
-            if let Some(gradient) = gradients.take_dense(name) {
+            if let Some(gradient) = gradients.dense.remove(name) {
                 let moments = self.moments.entry(name.to_owned()).or_insert_with(|| Moments::zeros(&gradient, self.recipe.first_moment));
                 return moments.step(parameter, gradient, &update);
             }
-            let Some(gradient) = gradients.take_rows(name) else { return parameter };
-            let values = parameter.dims()[0];
-            let table = self.tables.entry(name.to_owned()).or_insert_with(|| RowMoments::zeros(values, gradient.width()));
-            table.step(parameter, &gradient, &update)
-        });
-        Ok(StepInfo { gradient_norm, learning_rate: self.learning_rate(step) })
+            let tokens = &gradients.tokens;
+            if name != TOKEN_TABLE || tokens.ids.is_empty() {
+                return parameter;
+            }
+            let width = tokens.values.len() / tokens.ids.len();
+            let table = self.table.get_or_insert_with(|| RowMoments::zeros(parameter.dims()[0], width));
+            table.step(parameter, tokens, &update)
+        })
     }
 
     fn update_of(&self, name: &str, clip: f64, step: u64) -> Update {
@@ -218,10 +243,10 @@ impl Optimizer {
             state.insert(format!("first/{name}"), StateValues::F32(first));
             state.insert(format!("second/{name}"), StateValues::F32(second));
         }
-        for (name, table) in &self.tables {
-            state.insert(format!("table_first/{name}"), StateValues::F32(table.first().to_vec()));
-            state.insert(format!("table_second/{name}"), StateValues::F32(table.second().to_vec()));
-            state.insert(format!("table_touched/{name}"), StateValues::I32(table.touched().to_vec()));
+        if let Some(table) = &self.table {
+            state.insert(format!("first/{TOKEN_TABLE}"), StateValues::F32(table.first().to_vec()));
+            state.insert(format!("second/{TOKEN_TABLE}"), StateValues::F32(table.second().to_vec()));
+            state.insert(format!("touched/{TOKEN_TABLE}"), StateValues::I32(table.touched().to_vec()));
         }
         Ok(state)
     }
@@ -231,16 +256,13 @@ impl Optimizer {
     /// # Errors
     /// [`OptimError::State`]: an array is missing or of the wrong length.
     pub fn load(&mut self, updates: u64, mut state: BTreeMap<String, StateValues>, device: &Device) -> Result<(), OptimError> {
-        let names = |kind: &str| state.keys().filter_map(|key| key.strip_prefix(kind).map(str::to_owned)).collect::<Vec<_>>();
-        let (dense, tables) = (names("first/"), names("table_first/"));
-        for name in dense {
+        let names: Vec<_> = state.keys().filter_map(|key| key.strip_prefix("first/").map(str::to_owned)).collect();
+        for name in names {
             let (first, second) = (take_f32(&mut state, "first", &name)?, take_f32(&mut state, "second", &name)?);
-            self.moments.insert(name, Moments::from_values(first, second, self.recipe.first_moment, device)?);
-        }
-        for name in tables {
-            let (first, second) = (take_f32(&mut state, "table_first", &name)?, take_f32(&mut state, "table_second", &name)?);
-            let touched = take_i32(&mut state, "table_touched", &name)?;
-            self.tables.insert(name, RowMoments::from_values(first, second, touched)?);
+            match state.remove(&format!("touched/{name}")) {
+                Some(StateValues::I32(touched)) => self.table = Some(RowMoments::from_values(first, second, touched)?),
+                _ => drop(self.moments.insert(name, Moments::from_values(first, second, self.recipe.first_moment, device)?)),
+            }
         }
         self.updates = updates;
         Ok(())
@@ -250,13 +272,6 @@ impl Optimizer {
 fn take_f32(state: &mut BTreeMap<String, StateValues>, kind: &str, name: &str) -> Result<Vec<f32>, OptimError> {
     match state.remove(&format!("{kind}/{name}")) {
         Some(StateValues::F32(values)) => Ok(values),
-        _ => Err(OptimError::State(format!("{kind}/{name} is missing"))),
-    }
-}
-
-fn take_i32(state: &mut BTreeMap<String, StateValues>, kind: &str, name: &str) -> Result<Vec<i32>, OptimError> {
-    match state.remove(&format!("{kind}/{name}")) {
-        Some(StateValues::I32(values)) => Ok(values),
         _ => Err(OptimError::State(format!("{kind}/{name} is missing"))),
     }
 }

@@ -10,7 +10,8 @@ use burn::prelude::*;
 use burn::tensor::{IndexingUpdateOp, TensorData};
 
 use super::adam::Update;
-use super::{OptimError, RowGradient};
+use super::OptimError;
+use crate::model::RowGradients;
 
 /// Moments `[rows, width]` of a table, and when each row was last touched.
 #[derive(Debug)]
@@ -53,13 +54,10 @@ impl RowMoments {
     }
 
     /// The table after this step; `parameter` is flat.
-    pub(super) fn step(&mut self, parameter: Tensor<1>, gradient: &RowGradient, update: &Update) -> Tensor<1> {
+    pub(super) fn step(&mut self, parameter: Tensor<1>, gradient: &RowGradients, update: &Update) -> Tensor<1> {
         let deltas = self.deltas(gradient, update);
-        let (count, device) = (gradient.rows().len(), parameter.device());
-        if count == 0 {
-            return parameter;
-        }
-        let rows: Vec<i32> = gradient.rows().iter().map(|row| *row as i32).collect();
+        let (count, device) = (gradient.ids.len(), parameter.device());
+        let rows: Vec<i32> = gradient.ids.iter().map(|row| *row as i32).collect();
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
         let deltas = Tensor::<2>::from_data(TensorData::new(deltas, [count, self.width]), &device);
         let table = parameter.reshape([self.touched.len(), self.width]);
@@ -67,11 +65,11 @@ impl RowMoments {
     }
 
     /// What to add to the gradient's rows; the moments advance.
-    fn deltas(&mut self, gradient: &RowGradient, update: &Update) -> Vec<f32> {
-        let mut deltas = Vec::with_capacity(gradient.values().len());
-        for (row, values) in gradient.iter() {
-            let span = row as usize * self.width..(row as usize + 1) * self.width;
-            let state = (self.first.get_mut(span.clone()), self.second.get_mut(span), self.touched.get_mut(row as usize));
+    fn deltas(&mut self, gradient: &RowGradients, update: &Update) -> Vec<f32> {
+        let mut deltas = Vec::with_capacity(gradient.values.len());
+        for (row, values) in gradient.ids.iter().zip(gradient.values.chunks_exact(self.width)) {
+            let span = *row as usize * self.width..(*row as usize + 1) * self.width;
+            let state = (self.first.get_mut(span.clone()), self.second.get_mut(span), self.touched.get_mut(*row as usize));
             let (Some(first), Some(second), Some(touched)) = state else { continue };
             let missed = update.updates as i32 - *touched;
             *touched = update.updates as i32;

@@ -42,8 +42,9 @@ impl Default for DeviceRecipe {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
-    /// A tar, a folder of tars or of image-text pairs, a pattern, or an http address.
-    pub shards: String,
+    /// A tar file, a folder of them or of images with `.txt` or `.json` beside them, a glob, or an http(s) address; `{000..127}` and `{a,b}`
+    /// stand for several.
+    pub pattern: String,
     /// How often it is drawn from, relative to the others.
     #[serde(default = "one")]
     pub weight: f64,
@@ -99,7 +100,7 @@ pub enum Contrast {
     MicroBatch,
 }
 
-/// A sequence length of image batches, and how often it is drawn.
+/// A NaFlex budget that batches are drawn with.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
@@ -108,18 +109,26 @@ pub struct Budget {
     /// Relative to the others.
     #[serde(default = "one")]
     pub weight: f64,
+    /// Pairs of such a step, in place of the general number: the paper halves batches of 1,024 patches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
 }
 
-/// `[batch]`.
+/// `[batch]`: exactly one of `images` and `tokens`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRecipe {
     /// Pairs of a step.
-    pub images: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
+    /// Patches of a step: it has as many pairs as fit if each image uses its whole budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
     /// Pairs that are on the device at once; all if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
-    /// Sequence lengths, drawn anew for each step.
+    /// Sequence lengths of a NaFlex model, drawn anew for each step; a fixed-resolution model has its own.
+    #[serde(default)]
     pub budgets: Vec<Budget>,
     /// What counts as a negative.
     #[serde(default)]
@@ -127,21 +136,25 @@ pub struct BatchRecipe {
 }
 
 impl BatchRecipe {
-    /// Pairs on the device at once.
-    pub fn micro(&self) -> usize {
-        self.micro_batch.unwrap_or(self.images).min(self.images)
+    /// Pairs of a step whose images have up to `budget` patches.
+    pub fn pairs(&self, budget: &Budget) -> usize {
+        let by_tokens = || self.tokens.map(|tokens| (tokens / budget.max_num_patches.max(1)).max(1));
+        budget.images.or(self.images).or_else(by_tokens).unwrap_or(1)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        let bad_budget = |budget: &&Budget| budget.max_num_patches == 0 || !budget.weight.is_finite() || budget.weight < 0.0;
-        match () {
-            () if self.images == 0 || self.micro_batch == Some(0) => Err("images and micro_batch must be at least 1".to_owned()),
-            () if self.budgets.iter().all(|budget| budget.weight == 0.0) => Err("budgets needs a length with a weight above 0".to_owned()),
-            () => match self.budgets.iter().find(bad_budget) {
-                Some(bad) => Err(format!("budgets: {} patches with weight {} make no sense", bad.max_num_patches, bad.weight)),
-                None => Ok(()),
-            },
+        let sizes = [self.images, self.tokens, self.micro_batch];
+        if self.images.is_some() == self.tokens.is_some() {
+            return Err("give exactly one of images (pairs of a step) and tokens (patches of a step)".to_owned());
         }
+        if sizes.contains(&Some(0)) || self.budgets.iter().any(|budget| budget.max_num_patches == 0 || budget.images == Some(0)) {
+            return Err("images, tokens, micro_batch and max_num_patches must be at least 1".to_owned());
+        }
+        let weights = || self.budgets.iter().map(|budget| budget.weight);
+        if weights().any(|weight| !weight.is_finite() || weight < 0.0) || !self.budgets.is_empty() && weights().all(|weight| weight == 0.0) {
+            return Err("weights of budgets are numbers of at least 0, and not all 0".to_owned());
+        }
+        Ok(())
     }
 }
 
