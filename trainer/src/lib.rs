@@ -4,6 +4,9 @@
 #![recursion_limit = "256"]
 
 pub mod checkpoint;
+pub mod losses;
 pub mod metrics;
+pub mod model;
 pub mod optim;
+pub mod random;
 pub mod recipe;

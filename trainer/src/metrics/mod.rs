@@ -11,6 +11,7 @@ use serde::Serialize;
 
 pub use jsonl::JsonLines;
 pub use progress::Progress;
+pub(crate) use progress::duration;
 pub use tensorboard::EventFile;
 
 /// A file of measurements could not be written.

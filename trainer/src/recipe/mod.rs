@@ -3,6 +3,7 @@
 mod keys;
 mod model;
 mod overrides;
+mod plan;
 mod sections;
 
 use std::path::Path;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::optim::{OptimizerRecipe, Schedule};
 
 pub use model::{ModelRecipe, TextDimensions, VisionDimensions};
+pub use plan::{ActivationBytes, Part, Plan, SpeedSource, StateBytes};
 pub use sections::{
     BatchRecipe, Budget, CheckpointRecipe, Compute, Contrast, DataRecipe, DeviceKind, DeviceRecipe, EvaluationRecipe, LossesRecipe,
     PrecisionRecipe, Source,
