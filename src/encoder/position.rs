@@ -54,6 +54,22 @@ impl PositionTable {
     }
 }
 
+/// The resize of a `[side·side, width]` table to a grid as a matrix, row-major `[rows·cols, side·side]`: position rows are its product
+/// with the table, which is how a trainer differentiates through it.
+pub fn resize_weights(side: usize, grid: Grid) -> Vec<f32> {
+    let (y_taps, x_taps) = (taps(side, grid.rows), taps(side, grid.cols));
+    let mut weights = vec![0.0; grid.patches() * side * side];
+    let mut rows = weights.chunks_exact_mut(side * side);
+    for y in &y_taps {
+        for (x, row) in x_taps.iter().zip(&mut rows) {
+            for (&(i, y_weight), &(j, x_weight)) in y.iter().flat_map(|y| x.iter().map(move |x| (y, x))) {
+                row[i * side + j] = y_weight * x_weight;
+            }
+        }
+    }
+    weights
+}
+
 /// Source rows and their weights for one output row.
 type Taps = Vec<(usize, f32)>;
 

@@ -1,6 +1,11 @@
-//! The trainer's integration tests: one binary, a module per subject.
+//! The trainer's integration tests: one binary, one module per subject.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 
 mod checkpoint;
+mod folders;
+mod gradients;
+mod losses;
 mod metrics;
 mod optimizer;
 mod recipe;
+mod support;

@@ -1,0 +1,176 @@
+//! The layers that both towers are made of. Field names are Hugging Face's, so a parameter's path in the module is its name in a
+//! checkpoint; weights are `[outputs, inputs]` as PyTorch has them.
+
+use burn::module::{Module, Param};
+use burn::tensor::activation::sigmoid;
+use burn::tensor::module::{layer_norm, linear};
+use burn::tensor::{Device, Tensor};
+use polyglance::config::TowerConfig;
+
+use super::attention::attention;
+use super::packing::Packing;
+
+/// y = x·Wᵀ + b.
+#[derive(Module, Debug)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Param<Tensor<2>>,
+    /// `[outputs]`.
+    pub bias: Param<Tensor<1>>,
+}
+
+impl Linear {
+    pub(super) fn zeros(outputs: usize, inputs: usize, device: &Device) -> Self {
+        Self { weight: zeros([outputs, inputs], device), bias: zeros([outputs], device) }
+    }
+
+    /// `[rows, inputs]` to `[rows, outputs]`.
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        linear(x, self.weight.val().transpose(), Some(self.bias.val()))
+    }
+}
+
+/// A parameter of zeros, to be filled by name.
+pub(super) fn zeros<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    Param::from_tensor(Tensor::zeros(shape, device))
+}
+
+/// LayerNorm over the last dimension, with biased variance.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    /// `[width]`.
+    pub weight: Param<Tensor<1>>,
+    /// `[width]`.
+    pub bias: Param<Tensor<1>>,
+    #[module(skip)]
+    epsilon: f32,
+}
+
+impl LayerNorm {
+    pub(super) fn zeros(tower: &TowerConfig, device: &Device) -> Self {
+        Self { weight: zeros([tower.width], device), bias: zeros([tower.width], device), epsilon: tower.layer_norm_eps }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        layer_norm(x, self.weight.val(), Some(self.bias.val()), f64::from(self.epsilon))
+    }
+}
+
+/// Two linear layers around a GELU.
+#[derive(Module, Debug)]
+pub struct Mlp {
+    /// `width` to `mlp_dim`.
+    pub fc1: Linear,
+    /// `mlp_dim` to `width`.
+    pub fc2: Linear,
+}
+
+impl Mlp {
+    pub(super) fn zeros(tower: &TowerConfig, device: &Device) -> Self {
+        Self { fc1: Linear::zeros(tower.mlp_dim, tower.width, device), fc2: Linear::zeros(tower.width, tower.mlp_dim, device) }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        self.fc2.forward(gelu_tanh(self.fc1.forward(x)))
+    }
+}
+
+/// GELU in its tanh approximation. ½(1 + tanh u) is σ(2u), which saves passes over the largest tensor of a block.
+fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
+    const TWICE_SQRT_2_OVER_PI: f64 = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
+    let cubic = x.clone() * x.clone() * (0.044_715 * TWICE_SQRT_2_OVER_PI) + TWICE_SQRT_2_OVER_PI;
+    x.clone() * sigmoid(x * cubic)
+}
+
+/// Multi-head self-attention within each sequence of a packed batch.
+#[derive(Module, Debug)]
+pub struct SelfAttention {
+    /// Keys.
+    pub k_proj: Linear,
+    /// Values.
+    pub v_proj: Linear,
+    /// Queries.
+    pub q_proj: Linear,
+    /// Output.
+    pub out_proj: Linear,
+    #[module(skip)]
+    heads: usize,
+}
+
+impl SelfAttention {
+    fn zeros(tower: &TowerConfig, device: &Device) -> Self {
+        let square = || Linear::zeros(tower.width, tower.width, device);
+        Self { k_proj: square(), v_proj: square(), q_proj: square(), out_proj: square(), heads: tower.heads }
+    }
+
+    fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
+        let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
+        self.out_proj.forward(attention(q, k, v, packing, packing, self.heads))
+    }
+}
+
+/// A pre-norm block.
+#[derive(Module, Debug)]
+pub struct EncoderLayer {
+    /// Before attention.
+    pub layer_norm1: LayerNorm,
+    /// Attention.
+    pub self_attn: SelfAttention,
+    /// Before the MLP.
+    pub layer_norm2: LayerNorm,
+    /// MLP.
+    pub mlp: Mlp,
+}
+
+impl EncoderLayer {
+    fn zeros(tower: &TowerConfig, device: &Device) -> Self {
+        Self {
+            layer_norm1: LayerNorm::zeros(tower, device),
+            self_attn: SelfAttention::zeros(tower, device),
+            layer_norm2: LayerNorm::zeros(tower, device),
+            mlp: Mlp::zeros(tower, device),
+        }
+    }
+
+    pub(super) fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
+        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), packing);
+        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+    }
+}
+
+/// The blocks of a tower.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// In forward order.
+    pub layers: Vec<EncoderLayer>,
+}
+
+impl Encoder {
+    pub(super) fn zeros(tower: &TowerConfig, device: &Device) -> Self {
+        Self { layers: (0..tower.depth).map(|_| EncoderLayer::zeros(tower, device)).collect() }
+    }
+
+    /// `[tokens, width]` to the same.
+    pub(super) fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
+        self.layers.iter().fold(x, |x, layer| layer.forward(x, packing))
+    }
+}
+
+/// A table of vectors.
+#[derive(Module, Debug)]
+pub struct Embedding {
+    /// `[rows, width]`.
+    pub weight: Param<Tensor<2>>,
+}
+
+impl Embedding {
+    pub(super) fn zeros(rows: usize, width: usize, device: &Device) -> Self {
+        Self { weight: zeros([rows, width], device) }
+    }
+}
+
+/// Rows divided by their Euclidean norms.
+pub(super) fn unit_rows(x: Tensor<2>) -> Tensor<2> {
+    let norms = (x.clone() * x.clone()).sum_dim(1).sqrt();
+    x / norms
+}
