@@ -22,7 +22,10 @@ enum Distribution {
 }
 
 /// Writes `config.json` and `model.safetensors` into a new folder.
-pub(crate) fn write(config: &ModelConfig, seed: u64, folder: &Path) -> anyhow::Result<()> {
+///
+/// # Errors
+/// The folder exists, or cannot be written.
+pub fn write(config: &ModelConfig, seed: u64, folder: &Path) -> anyhow::Result<()> {
     std::fs::create_dir(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
     let specs = expected_tensors(config);
     let values: Vec<Vec<f32>> = specs.iter().map(|spec| draw(spec, seed)).collect();

@@ -1,13 +1,11 @@
 //! `polyglance-trainer`: the SigLIP 2 recipe. So far it makes the model that a training run starts from.
 
-mod init;
-mod random;
-
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use polyglance::config::{ModelConfig, PRESETS};
+use polyglance_trainer::init;
 
 /// Trains SigLIP 2 models.
 #[derive(Parser)]
