@@ -123,7 +123,7 @@ impl BlockReader {
     fn next(&mut self) -> Result<Block, DataError> {
         let mut block = self.fill()?;
         if block.examples.is_empty() {
-            // An epoch that ended where the block before it did.
+            // Nothing but empty shards was left of the epoch.
             block = self.fill()?;
         }
         if block.examples.is_empty() {
@@ -141,10 +141,7 @@ impl BlockReader {
             if self.cancel.is_set() {
                 return Err(DataError::Stopped);
             }
-            let Some(shard) = self.current_shard() else {
-                self.cursor = Cursor { epoch: self.cursor.epoch + 1, shard: 0, byte: 0 };
-                break;
-            };
+            let Some(shard) = self.current_shard() else { break };
             let name = shard.name();
             let mut open = match self.open.take() {
                 Some(open) => open,
@@ -161,6 +158,9 @@ impl BlockReader {
                 self.cursor.byte = open.position();
                 self.open = Some(open);
             }
+        }
+        if self.current_shard().is_none() {
+            self.cursor = Cursor { epoch: self.cursor.epoch + 1, shard: 0, byte: 0 };
         }
         block.next = self.cursor;
         Ok(block)

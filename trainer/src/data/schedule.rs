@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(guessed, exact);
         // Of the first ten, five turn out to be bad: the eleventh is the sixth good one.
         let mut forecast = Forecast::new(schedule, 0);
-        (0..10).for_each(|_| drop(forecast.next(0)));
+        assert_eq!((0..10).map(|_| forecast.next(0)).collect::<Vec<_>>(), exact[..10]);
         assert_eq!((5..30).map(|_| forecast.next(5)).collect::<Vec<_>>(), exact[5..30]);
     }
 }
