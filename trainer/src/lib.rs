@@ -1,6 +1,6 @@
-//! The training side of Polyglance: the SigLIP 2 recipe, with the library's own configuration, image, text and weights code.
+//! Training of SigLIP 2 models: the towers as differentiable modules, the losses, and what a run needs around them.
 
 pub mod data;
 pub mod evaluate;
 pub mod init;
-mod random;
+pub mod random;

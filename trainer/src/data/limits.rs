@@ -11,6 +11,6 @@ pub(super) const SHARDS: usize = 1 << 22;
 /// Encoded bytes of the examples that are shuffled together. A block of examples ends early when it holds more.
 pub(super) const BLOCK_BYTES: usize = 256 << 20;
 /// The share of bad examples, and of damaged shards, that stops a run: one in this many.
-pub(super) const BAD_ONE_IN: u64 = 100;
+pub const BAD_ONE_IN: u64 = 100;
 /// Bad examples that say nothing yet about the share, unless an epoch is over.
 pub(super) const BAD_TOLERATED: u64 = 10;
