@@ -4,4 +4,4 @@ mod bad;
 mod http;
 mod order;
 mod shapes;
-mod world;
+pub(crate) mod world;

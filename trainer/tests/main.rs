@@ -3,3 +3,4 @@
 #![allow(clippy::disallowed_methods, reason = "tests run natively and measure time")]
 
 mod data;
+mod evaluate;

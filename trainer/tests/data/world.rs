@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use image::{ImageFormat, Rgb, RgbImage};
 use polyglance::config::ModelConfig;
-use polyglance::image::Resampling;
+use polyglance::image::{PatchBatch, Resampling};
 use polyglance::platform::block_on;
 use polyglance::text::{TextOptions, Tokenizer};
 use polyglance::weights::Checkpoint;
@@ -33,10 +33,18 @@ pub(crate) fn picture(number: usize, height: u32, width: u32) -> Vec<u8> {
 
 /// The numbers of a batch's pictures.
 pub(crate) fn numbers(batch: &Batch) -> Vec<usize> {
-    let patch = batch.images.values().len() / batch.images.tokens();
-    let value = |index: usize| (batch.images.values()[index] * 127.5 + 127.5).round() as usize;
-    let first = |&offset: &u32| value(offset as usize * patch) + 256 * value(offset as usize * patch + 1);
-    batch.images.offsets()[..batch.images.len()].iter().map(first).collect()
+    numbers_of(&batch.images)
+}
+
+/// By the value in the middle of the middle patch: a letterbox has bars elsewhere.
+pub(crate) fn numbers_of(images: &PatchBatch) -> Vec<usize> {
+    let patch = images.values().len() / images.tokens();
+    let value = |index: usize| (images.values()[index] * 127.5 + 127.5).round() as usize;
+    let number = |pair: &[u32]| {
+        let middle = (pair[0] + pair[1]) as usize / 2 * patch;
+        value(middle) + 256 * value(middle + 1)
+    };
+    images.offsets().windows(2).map(number).collect()
 }
 
 /// A shard of files.
