@@ -7,6 +7,8 @@
 #![recursion_limit = "256"]
 
 pub mod checkpoint;
+pub mod data;
+pub mod evaluate;
 pub mod losses;
 pub mod metrics;
 pub mod model;
