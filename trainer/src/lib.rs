@@ -8,4 +8,5 @@
 
 pub mod losses;
 pub mod model;
+mod ops;
 pub mod random;
