@@ -12,6 +12,7 @@ pub mod evaluate;
 pub mod losses;
 pub mod metrics;
 pub mod model;
+mod ops;
 pub mod optim;
 pub mod random;
 pub mod recipe;

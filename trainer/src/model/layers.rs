@@ -2,13 +2,11 @@
 //! checkpoint; weights are `[outputs, inputs]` as PyTorch has them.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::sigmoid;
-use burn::tensor::module::{layer_norm, linear};
+use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor};
 use polyglance::config::TowerConfig;
 
-use super::attention::attention;
-use super::packing::Packing;
+use crate::ops::{Packing, attention, gelu_tanh, layer_norm};
 
 /// y = x·Wᵀ + b.
 #[derive(Module, Debug)]
@@ -52,7 +50,7 @@ impl LayerNorm {
     }
 
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        layer_norm(x, self.weight.val(), Some(self.bias.val()), f64::from(self.epsilon))
+        layer_norm(x, self.weight.val(), self.bias.val(), self.epsilon)
     }
 }
 
@@ -73,13 +71,6 @@ impl Mlp {
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         self.fc2.forward(gelu_tanh(self.fc1.forward(x)))
     }
-}
-
-/// GELU in its tanh approximation. ½(1 + tanh u) is σ(2u), which saves passes over the largest tensor of a block.
-fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
-    const TWICE_SQRT_2_OVER_PI: f64 = 2.0 * std::f64::consts::FRAC_2_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-    let cubic = x.clone() * x.clone() * (0.044_715 * TWICE_SQRT_2_OVER_PI) + TWICE_SQRT_2_OVER_PI;
-    x.clone() * sigmoid(x * cubic)
 }
 
 /// Multi-head self-attention within each sequence of a packed batch.

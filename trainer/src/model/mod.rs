@@ -4,13 +4,11 @@
 //! path in the module is its Hugging Face name ([`Siglip::visit_parameters`]). [`ModelGradients`] carries gradients by these names, and
 //! the token table's by rows.
 
-mod attention;
 mod error;
 mod folder;
 mod gradients;
 mod init;
 mod layers;
-mod packing;
 mod parameters;
 mod recompute;
 mod text;
@@ -22,13 +20,13 @@ use polyglance::config::{ModelConfig, VisionGeometry};
 use polyglance::image::{Grid, PatchBatch};
 use polyglance::text::Tokens;
 
+use crate::ops::Packing;
 pub use error::ModelError;
 pub use folder::{Export, ExportPrecision, NamedValues, write_folder};
 pub(crate) use gradients::to_host;
 pub use gradients::{ModelGradients, RowGradients};
 pub use init::initial_values;
 pub use layers::{Embedding, Encoder, EncoderLayer, LayerNorm, Linear, Mlp, SelfAttention};
-pub use packing::Packing;
 pub use parameters::{ParameterMapper, ParameterVisitor, TOKEN_TABLE};
 pub use recompute::Trace;
 pub(crate) use recompute::pull_back;

@@ -8,7 +8,8 @@ use burn::tensor::Tensor;
 use polyglance::image::PatchBatch;
 
 use super::layers::{Encoder, unit_rows};
-use super::{ModelError, ModelGradients, Packing, Siglip, TokenRows};
+use super::{ModelError, ModelGradients, Siglip, TokenRows};
+use crate::ops::Packing;
 
 /// What entered each block of a tower, and last what left it. Outside any graph.
 #[derive(Debug)]

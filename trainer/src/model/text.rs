@@ -6,7 +6,7 @@ use polyglance::config::TextConfig;
 use polyglance::text::Tokens;
 
 use super::layers::{Embedding, Encoder, LayerNorm, Linear};
-use super::packing::Packing;
+use crate::ops::Packing;
 
 /// Token and position embeddings.
 #[derive(Module, Debug)]
@@ -91,7 +91,7 @@ impl TextModel {
 
     /// The residual stream after the last block to vectors `[texts, projection_dim]`: the last position stands for the text.
     pub(super) fn pool(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
-        let (texts, width) = (packing.len(), x.dims()[1]);
+        let (texts, width) = (packing.sequences(), x.dims()[1]);
         let last = x.reshape([texts, self.positions, width]).narrow(1, self.positions - 1, 1).reshape([texts, width]);
         self.head.forward(self.final_layer_norm.forward(last))
     }

@@ -7,9 +7,8 @@ use polyglance::config::VisionConfig;
 use polyglance::encoder::resize_weights;
 use polyglance::image::{Grid, PatchBatch};
 
-use super::attention::attention;
 use super::layers::{Embedding, Encoder, LayerNorm, Linear, Mlp, zeros};
-use super::packing::Packing;
+use crate::ops::{Packing, attention};
 
 /// Patch and position embeddings.
 #[derive(Module, Debug)]
@@ -101,7 +100,7 @@ impl PoolingHead {
 
     /// `[tokens, width]` to `[images, width]`.
     fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
-        let (images, width) = (packing.len(), x.dims()[1]);
+        let (images, width) = (packing.sequences(), x.dims()[1]);
         let project = |x: Tensor<2>, part: usize| {
             let rows = part * width..(part + 1) * width;
             let weight = self.attention.in_proj_weight.val().slice([rows.clone()]);

@@ -1,13 +1,18 @@
 //! Which rows of a packed matrix belong to one sequence, and how they become rectangles where a device computes in rectangles.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::kernel::is_flex;
 
 /// Sequences lying one after another in the rows of a `[tokens, width]` matrix.
 #[derive(Clone, Debug)]
-pub struct Packing {
-    sequences: usize,
+pub(crate) struct Packing {
+    /// Sequence i owns rows offsets\[i\] to offsets\[i + 1\].
+    offsets: Arc<[u32]>,
     longest: usize,
-    /// Absent where all sequences are equally long: reshaping is enough then.
+    /// Absent where all sequences are equally long, so that reshaping is enough, and on flex, which needs no rectangles.
     padding: Option<Padding>,
 }
 
@@ -26,27 +31,27 @@ const MASKED: f32 = -1e30;
 
 impl Packing {
     /// Sequence `i` owns rows `offsets[i]..offsets[i + 1]`.
-    pub fn new(offsets: &[u32], device: &Device) -> Self {
+    pub(crate) fn new(offsets: &[u32], device: &Device) -> Self {
         let lengths: Vec<usize> = offsets.windows(2).map(|pair| (pair[1] - pair[0]) as usize).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let equal = lengths.iter().all(|&length| length == longest);
-        let padding = (!equal).then(|| Padding::new(offsets, &lengths, longest, device));
-        Self { sequences: lengths.len(), longest, padding }
+        let padding = (!equal && !is_flex(device)).then(|| Padding::new(offsets, &lengths, longest, device));
+        Self { offsets: offsets.into(), longest, padding }
     }
 
     /// `sequences` of `length` rows each.
-    pub fn uniform(sequences: usize, length: usize) -> Self {
-        Self { sequences, longest: length, padding: None }
+    pub(crate) fn uniform(sequences: usize, length: usize) -> Self {
+        Self { offsets: (0..=sequences).map(|i| (i * length) as u32).collect(), longest: length, padding: None }
     }
 
     /// Number of sequences.
-    pub fn len(&self) -> usize {
-        self.sequences
+    pub(crate) fn sequences(&self) -> usize {
+        self.offsets.len().saturating_sub(1)
     }
 
-    /// Whether there is no sequence.
-    pub fn is_empty(&self) -> bool {
-        self.sequences == 0
+    /// Where sequences begin, and the last one's end.
+    pub(super) fn offsets(&self) -> Arc<[u32]> {
+        Arc::clone(&self.offsets)
     }
 
     /// `[tokens, width]` to `[sequences, heads, longest, head_dim]`.
@@ -56,13 +61,13 @@ impl Packing {
             Some(padding) => x.select(0, padding.padded.clone()),
             None => x,
         };
-        x.reshape([self.sequences, self.longest, heads, width / heads]).swap_dims(1, 2)
+        x.reshape([self.sequences(), self.longest, heads, width / heads]).swap_dims(1, 2)
     }
 
     /// The inverse of [`split`](Self::split); what stood in padding is dropped.
     pub(super) fn join(&self, x: Tensor<4>) -> Tensor<2> {
         let [_, heads, _, head_dim] = x.dims();
-        let x = x.swap_dims(1, 2).reshape([self.sequences * self.longest, heads * head_dim]);
+        let x = x.swap_dims(1, 2).reshape([self.sequences() * self.longest, heads * head_dim]);
         match &self.padding {
             Some(padding) => x.select(0, padding.packed.clone()),
             None => x,
