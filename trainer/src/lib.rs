@@ -16,3 +16,4 @@ mod ops;
 pub mod optim;
 pub mod random;
 pub mod recipe;
+pub mod train;

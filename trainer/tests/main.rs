@@ -12,3 +12,4 @@ mod metrics;
 mod optimizer;
 mod recipe;
 mod support;
+mod train;

@@ -73,7 +73,8 @@ const CONSTANT: Schedule = Schedule { steps: 1000, warmup: 0, decay: Decay::Cons
 fn follow(recipe: &OptimizerRecipe, fixture: &Fixture, expected: &[BTreeMap<String, Vec<f64>>], tolerance: f64) {
     let schedule = Schedule { steps: fixture.steps, warmup: fixture.warmup, decay: Decay::Cosine, cooldown: 0 };
     let mut lens = BTreeMap::new();
-    let mut model = map_flat(model(), |name, values| {
+    let mut model = model();
+    map_flat(&mut model, |name, values| {
         let mut values: Vec<f32> = values.to_data().to_vec().expect("f32");
         lens.insert(name.to_owned(), values.len());
         if let Some(start) = fixture.start.get(name) {
@@ -91,7 +92,7 @@ fn follow(recipe: &OptimizerRecipe, fixture: &Fixture, expected: &[BTreeMap<Stri
         let dense = given.iter().map(|(name, given)| padded(name, given)).collect();
         let mut gradients = ModelGradients { dense, ..Default::default() };
         let norm = optimizer.gradient_norm(&mut gradients).expect("it is finite");
-        model = optimizer.step(model, gradients, norm, step as u64);
+        optimizer.step(&mut model, gradients, norm, step as u64);
         for (name, expected) in expected {
             for (found, expected) in values(&model, name).iter().zip(expected) {
                 let error = (f64::from(*found) - expected).abs();
@@ -191,7 +192,7 @@ fn layers_further_down_learn_slower() {
 
 #[test]
 fn frozen_parameters_count_nowhere() {
-    let model = model();
+    let mut model = model();
     let recipe = OptimizerRecipe { multipliers: vec![("vision_model.*".to_owned(), 0.0)], ..Default::default() };
     let mut optimizer = optimizer(&model, &recipe, CONSTANT);
     let (frozen, moving) = ("vision_model.head.probe", "text_model.head.bias");
@@ -200,7 +201,7 @@ fn frozen_parameters_count_nowhere() {
     let norm = optimizer.gradient_norm(&mut gradients).expect("it is finite");
     assert_eq!(norm, 12.0);
     let before = [frozen, moving].map(|name| values(&model, name));
-    let model = optimizer.step(model, gradients, norm, 0);
+    let optimizer.step(&mut model, gradients, norm, 0);
     assert_eq!(values(&model, frozen), before[0]);
     assert_ne!(values(&model, moving), before[1]);
 }
@@ -261,7 +262,7 @@ fn rows_of_the_token_table_move_as_dense_adam_moves_touched_rows() {
         let mut gradients = ModelGradients { tokens: RowGradients { ids, values }, ..Default::default() };
         dense.step(&gradients.tokens, width, rate);
         let norm = optimizer.gradient_norm(&mut gradients).expect("it is finite");
-        model = optimizer.step(model, gradients, norm, u64::from(step));
+        optimizer.step(&mut model, gradients, norm, u64::from(step));
     }
     let found = values(&model, TOKEN_TABLE);
     let worst = found.iter().zip(&dense.table).map(|(found, dense)| (f64::from(*found) - dense).abs()).fold(0.0, f64::max);
@@ -287,7 +288,7 @@ fn a_saved_state_goes_on_with_the_same_bits() {
             let dense = BTreeMap::from([("text_model.head.bias".to_owned(), gradient)]);
             let mut gradients = ModelGradients { dense, tokens: RowGradients { ids, values } };
             let norm = optimizer.gradient_norm(&mut gradients).expect("it is finite");
-            model = optimizer.step(model, gradients, norm, step);
+            optimizer.step(&mut model, gradients, norm, step);
         }
         [values(&model, "text_model.head.bias"), values(&model, TOKEN_TABLE)]
     };
@@ -300,7 +301,8 @@ fn a_saved_state_goes_on_with_the_same_bits() {
 fn the_average_follows_the_parameters() {
     let model = model();
     let mut ema = Ema::new(0.9, &model);
-    let moved = map_flat(model.clone(), |_, values| values.add_scalar(1.0));
+    let mut moved = model.clone();
+    map_flat(&mut moved, |_, values| values.add_scalar(1.0));
     (0..3).for_each(|_| ema.follow(&moved));
     // 1 − 0.9³ of the way.
     let (start, averaged) = (values(&model, "logit_bias")[0], values(&ema.averaged(&model), "logit_bias")[0]);

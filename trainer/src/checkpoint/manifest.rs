@@ -72,7 +72,8 @@ impl Manifest {
             let path: PathBuf = folder.join(&record.path);
             let found = files.digest(&path)?;
             if found != (record.bytes, record.sha256.clone()) {
-                let reason = format!("{} bytes with SHA-256 {}, where {NAME} records {} with {}", found.0, found.1, record.bytes, record.sha256);
+                let reason =
+                    format!("{} bytes with SHA-256 {}, where {NAME} records {} with {}", found.0, found.1, record.bytes, record.sha256);
                 return Err(CheckpointError::Content { path, reason });
             }
         }

@@ -10,6 +10,7 @@ mod state;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use arrays::{read_arrays, write_arrays};
 pub use files::{Disk, FileSystem};
@@ -63,6 +64,7 @@ pub struct Found {
 pub struct Store<F = Disk> {
     folder: PathBuf,
     files: F,
+    pause: Duration,
 }
 
 /// Complete checkpoints that stay beside the best.
@@ -78,7 +80,13 @@ impl Store<Disk> {
 impl<F: FileSystem> Store<F> {
     /// The same on another file system.
     pub fn on(folder: &Path, files: F) -> Self {
-        Self { folder: folder.to_owned(), files }
+        Self { folder: folder.to_owned(), files, pause: Duration::ZERO }
+    }
+
+    /// Waits between the stages of a save, so that tests can interrupt one.
+    #[must_use]
+    pub fn with_pause(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// Saves what `fill` writes into the folder it is given, as the checkpoint of `step`, and then removes checkpoints that are neither
@@ -96,14 +104,24 @@ impl<F: FileSystem> Store<F> {
         let (target, temporary) = (self.folder.join(format!("step-{step}")), self.folder.join(format!("step-{step}.tmp")));
         self.files.remove(&temporary)?;
         self.files.create_folder(&temporary)?;
+        self.wait();
         fill(&temporary)?;
+        self.wait();
         Manifest::of(&self.files, &temporary, step, score)?.write(&self.files, &temporary)?;
+        self.wait();
         // Only a folder that a crash or another run of this very step left can be in the way.
         self.discard(&target)?;
         self.files.rename(&temporary, &target)?;
         self.files.sync(&self.folder)?;
+        self.wait();
         self.prune()?;
         Ok(target)
+    }
+
+    fn wait(&self) {
+        if !self.pause.is_zero() {
+            std::thread::sleep(self.pause);
+        }
     }
 
     /// The newest checkpoint that verifies, and a sentence about every newer one that does not.
@@ -132,7 +150,8 @@ impl<F: FileSystem> Store<F> {
 
     /// Removes all but the last two and the best. Reading a manifest is enough here: it was verified by the rename that made it visible.
     fn prune(&self) -> Result<(), CheckpointError> {
-        let complete: Vec<_> = self.steps()?.into_iter().filter_map(|(_, folder)| Some((Manifest::read(&self.files, &folder).ok()?, folder))).collect();
+        let complete: Vec<_> =
+            self.steps()?.into_iter().filter_map(|(_, folder)| Some((Manifest::read(&self.files, &folder).ok()?, folder))).collect();
         let score = |manifest: &Manifest| manifest.score.unwrap_or(f64::NEG_INFINITY);
         let best = complete.iter().max_by(|a, b| score(&a.0).total_cmp(&score(&b.0)).then(a.0.step.cmp(&b.0.step)));
         let best = best.filter(|(manifest, _)| manifest.score.is_some()).map(|(_, folder)| folder.clone());

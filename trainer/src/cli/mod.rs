@@ -2,6 +2,7 @@
 
 mod evaluate;
 mod init;
+mod train;
 
 use clap::{Parser, Subcommand};
 
@@ -17,6 +18,7 @@ struct Arguments {
 enum Command {
     Evaluate(evaluate::Arguments),
     Init(init::Arguments),
+    Train(train::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -24,5 +26,6 @@ pub(crate) fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Init(arguments) => init::run(arguments),
+        Command::Train(arguments) => train::run(&arguments),
     }
 }

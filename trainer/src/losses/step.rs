@@ -21,6 +21,16 @@ pub struct StepOptions {
     pub micro_batch: Option<usize>,
     /// Whether blocks are computed again in the backward pass.
     pub recompute_blocks: bool,
+    /// The vision tower does not move: no graph is kept for it, and it gets no gradient.
+    pub locked_images: bool,
+    /// The same for the text tower and the token table.
+    pub locked_texts: bool,
+}
+
+impl StepOptions {
+    fn by_tower(&self, keep: Keep) -> [Keep; 2] {
+        [self.locked_images, self.locked_texts].map(|locked| if locked { Keep::Nothing } else { keep })
+    }
 }
 
 /// A batch's loss and gradient.
@@ -45,7 +55,7 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
         _ => vec![(images.clone(), texts)],
     };
     let cached = micro_batches.len() > 1;
-    let embed = |(images, texts): &(PatchBatch, &[Tokens]), keep| Pending::embed(model, images, texts, keep);
+    let embed = |(images, texts): &(PatchBatch, &[Tokens]), keep| Pending::embed(model, images, texts, options.by_tower(keep));
     let keep = if options.recompute_blocks { Keep::BlockInputs } else { Keep::Graph };
     let first = if cached { Keep::Nothing } else { keep };
     let pending = micro_batches.iter().map(|pairs| embed(pairs, first)).collect::<Result<Vec<_>, _>>()?;
@@ -71,7 +81,8 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
     Ok(StepResult { loss, gradients })
 }
 
-fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) -> Vec<(PatchBatch, &'a [Tokens])> {
+/// A batch in pieces of `pairs` pairs; the last may have fewer.
+pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) -> Vec<(PatchBatch, &'a [Tokens])> {
     let patch_dim = images.values().len() / images.tokens().max(1);
     let mut rest = images.values();
     let mut patches = images.grids().iter().map(|&grid| {
@@ -114,17 +125,19 @@ impl Embedded {
 }
 
 impl Pending {
-    fn embed(model: &Siglip, images: &PatchBatch, texts: &[Tokens], keep: Keep) -> Result<Self, ModelError> {
+    fn embed(model: &Siglip, images: &PatchBatch, texts: &[Tokens], [keep_images, keep_texts]: [Keep; 2]) -> Result<Self, ModelError> {
         let tokens = model.token_rows(texts)?;
         let whole = |embeddings| Embedded { embeddings, trace: None };
         let traced = |(embeddings, trace)| Embedded { embeddings, trace: Some(trace) };
-        let (images, texts) = match keep {
-            Keep::Graph => (whole(model.embed_images(images)?), whole(model.embed_token_rows(&tokens))),
-            Keep::BlockInputs => (traced(model.trace_images(images)?), traced(model.trace_texts(&tokens))),
-            Keep::Nothing => {
-                let plain = model.valid();
-                (whole(plain.embed_images(images)?), whole(plain.embed_token_rows(&tokens.clone().plain())))
-            }
+        let images = match keep_images {
+            Keep::Graph => whole(model.embed_images(images)?),
+            Keep::BlockInputs => traced(model.trace_images(images)?),
+            Keep::Nothing => whole(model.valid().embed_images(images)?),
+        };
+        let texts = match keep_texts {
+            Keep::Graph => whole(model.embed_token_rows(&tokens)),
+            Keep::BlockInputs => traced(model.trace_texts(&tokens)),
+            Keep::Nothing => whole(model.valid().embed_token_rows(&tokens.clone().plain())),
         };
         Ok(Self { images, texts, tokens })
     }
@@ -140,15 +153,17 @@ impl Pending {
         let Self { images, texts, tokens } = self;
         match images.trace {
             Some(trace) => model.pull_back_images(batch, trace, image_gradient, into)?,
-            None => into.collect(model, &mut pull_back(images.embeddings, image_gradient)),
+            None if images.embeddings.is_tracked() => into.collect(model, &mut pull_back(images.embeddings, image_gradient)),
+            None => {}
         }
         match texts.trace {
             Some(trace) => model.pull_back_texts(&tokens, trace, text_gradient, into)?,
-            None => {
+            None if texts.embeddings.is_tracked() => {
                 let mut gradients = pull_back(texts.embeddings, text_gradient);
                 into.collect(model, &mut gradients);
                 into.collect_tokens(&tokens, &mut gradients)?;
             }
+            None => {}
         }
         Ok(())
     }

@@ -41,6 +41,15 @@ impl JsonLines {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Drops lines of steps after `step`.
+    ///
+    /// # Errors
+    /// The file cannot be read or written.
+    pub fn rewind(&mut self, step: u64) -> Result<(), MetricsError> {
+        *self = Self::open(&self.path, step)?;
+        Ok(())
+    }
+
     /// Appends one object, which has a `step`.
     ///
     /// # Errors

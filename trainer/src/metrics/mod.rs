@@ -82,6 +82,15 @@ impl Metrics {
         Ok(Self { lines, events: EventFile::create(folder, step)?, progress: Progress::new(step, steps) })
     }
 
+    /// Drops what was reported after `step`: the run went back to it.
+    ///
+    /// # Errors
+    /// The files cannot be written.
+    pub fn rewind(&mut self, step: u64) -> Result<(), MetricsError> {
+        self.lines.rewind(step)?;
+        self.events.restart(step)
+    }
+
     /// Reports a step.
     ///
     /// # Errors

@@ -28,9 +28,16 @@ impl EventFile {
         let file = file.map_err(|source| MetricsError { path: path.clone(), source })?;
         let mut events = Self { path, file };
         events.write(&event(0, |event| event.bytes(3, b"brain.Event:2")))?;
-        // SessionLog { status: START } marks steps from here on as superseded.
-        events.write(&event(step + 1, |event| event.message(7, |log| log.varint(1, 1))))?;
+        events.restart(step)?;
         Ok(events)
+    }
+
+    /// Says that steps after `step` come anew: SessionLog { status: START }.
+    ///
+    /// # Errors
+    /// The disk is full or refuses.
+    pub fn restart(&mut self, step: u64) -> Result<(), MetricsError> {
+        self.write(&event(step + 1, |event| event.message(7, |log| log.varint(1, 1))))
     }
 
     /// Appends one point to each curve.

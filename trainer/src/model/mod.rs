@@ -57,7 +57,8 @@ impl Siglip {
         Self::from_values(config, initial_values(config, seed), device)
     }
 
-    fn zeros(config: &ModelConfig, device: &Device) -> Self {
+    /// A model whose every value is 0.
+    pub(crate) fn zeros(config: &ModelConfig, device: &Device) -> Self {
         Self {
             logit_scale: layers::zeros([1], device),
             logit_bias: layers::zeros([1], device),

@@ -33,7 +33,9 @@ impl Ema {
 
     /// A model with the averages in place of the parameters.
     pub fn averaged(&self, model: &Siglip) -> Siglip {
-        map_flat(model.clone(), |name, parameter| self.average.get(name).cloned().unwrap_or(parameter))
+        let mut averaged = model.clone();
+        map_flat(&mut averaged, |name, parameter| self.average.get(name).cloned().unwrap_or(parameter));
+        averaged
     }
 
     /// Goes on from another's averages, which a checkpoint kept as a model.

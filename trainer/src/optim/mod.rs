@@ -13,6 +13,7 @@ mod schedule;
 use std::collections::BTreeMap;
 
 use burn::prelude::*;
+use polyglance::config::{ModelConfig, Preprocessing, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
 use serde::{Deserialize, Serialize};
 
 pub use adam::{AdamRecipe, FirstMoment};
@@ -101,9 +102,20 @@ fn ensure(holds: bool, message: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(message()) }
 }
 
-/// Replaces every parameter of a model by what `update` makes of it. Tensors arrive flat and without automatic differentiation.
-pub fn map_flat(model: Siglip, update: impl FnMut(&str, Tensor<1>) -> Tensor<1>) -> Siglip {
-    model.map_parameters(&mut Flat(update))
+/// Replaces every parameter of a model by what `update` makes of it. Tensors arrive flat and without automatic differentiation, and with
+/// no second owner unless the model has clones, so that they can be written in place.
+pub fn map_flat(model: &mut Siglip, update: impl FnMut(&str, Tensor<1>) -> Tensor<1>) {
+    let owned = std::mem::replace(model, stand_in());
+    *model = owned.map_parameters(&mut Flat(update));
+}
+
+/// The smallest model, for the place of one that is being rebuilt.
+fn stand_in() -> Siglip {
+    let tower = TowerConfig { width: 1, mlp_dim: 1, depth: 1, heads: 1, layer_norm_eps: 1e-6 };
+    let geometry = VisionGeometry::NaFlex { table_side: 1 };
+    let vision = VisionConfig { tower, patch_size: 1, geometry, preprocessing: Preprocessing::SIGLIP2 };
+    let text = TextConfig { tower, vocab_size: 1, positions: 2, projection_dim: 1 };
+    Siglip::zeros(&ModelConfig { vision, text }, &Device::flex())
 }
 
 /// Shows every parameter of a model, flat and without automatic differentiation.
@@ -198,10 +210,9 @@ impl Optimizer {
         global_norm(gradients)
     }
 
-    /// The model moved against `gradients`, whose norm [`gradient_norm`](Self::gradient_norm) gave. `step` counts from 0 and picks the
+    /// Moves the model against `gradients`, whose norm [`gradient_norm`](Self::gradient_norm) gave. `step` counts from 0 and picks the
     /// schedule's value. Parameters without a gradient stay as they are.
-    #[must_use]
-    pub fn step(&mut self, model: Siglip, mut gradients: ModelGradients, gradient_norm: f64, step: u64) -> Siglip {
+    pub fn step(&mut self, model: &mut Siglip, mut gradients: ModelGradients, gradient_norm: f64, step: u64) {
         let clip = if gradient_norm < self.recipe.clip_norm { 1.0 } else { self.recipe.clip_norm / gradient_norm };
         self.updates += 1;
         map_flat(model, |name, parameter| {
@@ -217,7 +228,7 @@ impl Optimizer {
             let width = tokens.values.len() / tokens.ids.len();
             let table = self.table.get_or_insert_with(|| RowMoments::zeros(parameter.dims()[0], width));
             table.step(parameter, tokens, &update)
-        })
+        });
     }
 
     fn update_of(&self, name: &str, clip: f64, step: u64) -> Update {
@@ -256,6 +267,7 @@ impl Optimizer {
     /// # Errors
     /// [`OptimError::State`]: an array is missing or of the wrong length.
     pub fn load(&mut self, updates: u64, mut state: BTreeMap<String, StateValues>, device: &Device) -> Result<(), OptimError> {
+        (self.moments, self.table) = (BTreeMap::new(), None);
         let names: Vec<_> = state.keys().filter_map(|key| key.strip_prefix("first/").map(str::to_owned)).collect();
         for name in names {
             let (first, second) = (take_f32(&mut state, "first", &name)?, take_f32(&mut state, "second", &name)?);

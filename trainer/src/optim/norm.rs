@@ -13,7 +13,8 @@ const SUM_PIECE: usize = 1 << 21;
 /// # Errors
 /// [`OptimError::NotFinite`] names a parameter whose gradient holds infinity or NaN, or overflows when squared.
 pub fn global_norm(gradients: &ModelGradients) -> Result<f64, OptimError> {
-    let pieces: Vec<_> = gradients.dense.iter().flat_map(|(name, gradient)| squares(gradient).into_iter().map(move |sum| (name, sum))).collect();
+    let pieces: Vec<_> =
+        gradients.dense.iter().flat_map(|(name, gradient)| squares(gradient).into_iter().map(move |sum| (name, sum))).collect();
     let (names, sums): (Vec<_>, Vec<_>) = pieces.into_iter().unzip();
     let sums = if sums.is_empty() { Vec::new() } else { read(&Tensor::cat(sums, 0))? };
     let dense = names.into_iter().map(String::as_str).zip(sums.into_iter().map(f64::from));

@@ -9,8 +9,8 @@
 use burn::prelude::*;
 use burn::tensor::{IndexingUpdateOp, TensorData};
 
-use super::adam::Update;
 use super::OptimError;
+use super::adam::Update;
 use crate::model::RowGradients;
 
 /// Moments `[rows, width]` of a table, and when each row was last touched.

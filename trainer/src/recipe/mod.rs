@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::optim::{OptimizerRecipe, Schedule};
 
 pub use model::{ModelRecipe, TextDimensions, VisionDimensions};
-pub use plan::{ActivationBytes, Part, Plan, SpeedSource, StateBytes};
+pub use plan::{ActivationBytes, Part, Plan, SpeedSource, StateBytes, training_flops};
 pub use sections::{
     BatchRecipe, Budget, CheckpointRecipe, Compute, Contrast, DataRecipe, DeviceKind, DeviceRecipe, EvaluationRecipe, LossesRecipe,
     PrecisionRecipe, Source,
@@ -98,24 +98,27 @@ pub enum RecipeError {
 }
 
 impl Recipe {
-    /// Reads a recipe file and applies `key=value` overrides; values are TOML, and what is not TOML is taken as a string.
+    /// Reads a recipe file and applies `key=value` overrides; values are TOML, and what is not TOML is taken as a string. `init` is a
+    /// checkpoint folder in place of whatever the recipe's model starts from.
     ///
     /// # Errors
     /// Anything wrong with the file, a key or a value.
-    pub fn load(path: &Path, overrides: &[String]) -> Result<Self, RecipeError> {
+    pub fn load(path: &Path, overrides: &[String], init: Option<&Path>) -> Result<Self, RecipeError> {
         let name = path.display().to_string();
         let text = std::fs::read_to_string(path).map_err(|source| RecipeError::Io { path: name.clone(), source })?;
-        Self::parse(&name, &text, overrides)
+        Self::parse(&name, &text, overrides, init)
     }
 
     /// The same from a text; `path` is its name in errors.
     ///
     /// # Errors
     /// As [`load`](Self::load).
-    pub fn parse(path: &str, text: &str, overrides: &[String]) -> Result<Self, RecipeError> {
-        let syntax = |error: toml::de::Error| RecipeError::Syntax { path: path.to_owned(), reason: error.to_string().trim_end().to_owned() };
+    pub fn parse(path: &str, text: &str, overrides: &[String], init: Option<&Path>) -> Result<Self, RecipeError> {
+        let syntax =
+            |error: toml::de::Error| RecipeError::Syntax { path: path.to_owned(), reason: error.to_string().trim_end().to_owned() };
         let mut table: toml::Table = text.parse().map_err(syntax)?;
         overrides.iter().try_for_each(|text| overrides::apply(&mut table, text))?;
+        init.into_iter().for_each(|folder| overrides::start_from(&mut table, folder));
         let recipe: Self = serde_path_to_error::deserialize(table).map_err(|error| keys::explain(path, &error))?;
         recipe.check().map_err(|(key, reason)| RecipeError::Value { path: path.to_owned(), key, reason })?;
         Ok(recipe)

@@ -95,7 +95,9 @@ impl ModelRecipe {
             return Err("give exactly one of preset, init (a checkpoint folder), or both [model.vision] and [model.text]".to_owned());
         }
         match &self.preset {
-            Some(id) if self.config().is_none() => Err(format!("no preset is called {id:?}; \"polyglance-trainer init --help\" lists them")),
+            Some(id) if self.config().is_none() => {
+                Err(format!("no preset is called {id:?}; \"polyglance-trainer init --help\" lists them"))
+            }
             // The library's own checks see what is wrong with the sizes.
             _ => self.config().map_or(Ok(()), |config| {
                 let json = config.to_json().to_string();

@@ -1,5 +1,7 @@
 //! `--set section.key=value`.
 
+use std::path::Path;
+
 use toml::{Table, Value};
 
 use super::RecipeError;
@@ -17,6 +19,14 @@ pub(super) fn apply(table: &mut Table, text: &str) -> Result<(), RecipeError> {
     }
     section.insert(last.to_owned(), parse(value.trim()));
     Ok(())
+}
+
+/// `--init DIR`: the folder takes the place of every other origin of the model.
+pub(super) fn start_from(table: &mut Table, folder: &Path) {
+    let model = table.entry("model").or_insert_with(|| Value::Table(Table::new()));
+    let Some(model) = model.as_table_mut() else { return };
+    ["preset", "vision", "text", "logit_bias"].iter().for_each(|key| drop(model.remove(*key)));
+    model.insert("init".to_owned(), Value::String(folder.display().to_string()));
 }
 
 /// TOML if it is TOML, else a string: nobody wants to quote quotes in a shell.

@@ -82,7 +82,7 @@ impl Plan {
         let mean = |value: &dyn Fn(&Shape) -> f64| shapes.iter().map(|shape| shape.weight / total * value(shape)).sum();
         let passes = |shape: &Shape| 3.0 + f64::from(u8::from(recipe.model.recompute)) + f64::from(u8::from(shape.is_cached(recipe)));
         let texts = config.text.positions;
-        let pair_flops = |shape: &Shape| passes(shape) * (vision_flops(config, shape.patches) + tower_flops(&config.text.tower, texts));
+        let pair_flops = |shape: &Shape| passes(shape) / 3.0 * training_flops(config, shape.patches);
         let largest = |bytes: fn(&TowerConfig, usize) -> u64| {
             let micro = |shape: &Shape| shape.micro(recipe) as u64;
             let of = |shape: &Shape| micro(shape) * (bytes(&config.vision.tower, shape.patches) + bytes(&config.text.tower, texts));
@@ -130,7 +130,8 @@ fn shapes(recipe: &Recipe, config: &ModelConfig) -> Vec<Shape> {
     let whole = super::Budget { max_num_patches: side * side, weight: 1.0, images: None };
     let fixed = matches!(config.vision.geometry, VisionGeometry::Fixed { .. }) || recipe.batch.budgets.is_empty();
     let budgets = if fixed { vec![whole] } else { recipe.batch.budgets.clone() };
-    let shape = |budget: super::Budget| Shape { pairs: recipe.batch.pairs(&budget), patches: budget.max_num_patches, weight: budget.weight };
+    let shape =
+        |budget: super::Budget| Shape { pairs: recipe.batch.pairs(&budget), patches: budget.max_num_patches, weight: budget.weight };
     budgets.into_iter().map(shape).collect()
 }
 
@@ -142,6 +143,11 @@ fn tower_flops(tower: &TowerConfig, tokens: usize) -> f64 {
 
 fn vision_flops(config: &ModelConfig, tokens: usize) -> f64 {
     tower_flops(&config.vision.tower, tokens) + 2.0 * (tokens * config.vision.patch_dim() * config.vision.tower.width) as f64
+}
+
+/// Operations of one pair in a training step: forward, and twice that backward.
+pub fn training_flops(config: &ModelConfig, patches: usize) -> f64 {
+    3.0 * (vision_flops(config, patches) + tower_flops(&config.text.tower, config.text.positions))
 }
 
 /// What one block keeps for its backward pass: two norms, q, k, v, scores before and after softmax, the attention's sum and projection,
@@ -215,7 +221,13 @@ impl Display for Plan {
             bytes(state.average)
         )?;
         let activations = &self.activation_bytes;
-        writeln!(f, "{:24} {:>10} activations, about; {} with model.recompute", "", bytes(activations.kept), bytes(activations.recomputed))?;
+        writeln!(
+            f,
+            "{:24} {:>10} activations, about; {} with model.recompute",
+            "",
+            bytes(activations.kept),
+            bytes(activations.recomputed)
+        )?;
         let time = crate::metrics::duration(self.secs());
         write!(f, "{:24} {:>10} at {:.1} GFLOP/s ({speed})", "time", time, self.flops_per_sec / 1e9)
     }
@@ -224,7 +236,12 @@ impl Display for Plan {
 /// Three digits and a unit: `1.50 G`.
 fn count(value: f64) -> String {
     let unit = |limit: f64, name: &str| (value.abs() >= limit).then(|| format!("{:.2} {name}", value / limit));
-    unit(1e15, "P").or_else(|| unit(1e12, "T")).or_else(|| unit(1e9, "G")).or_else(|| unit(1e6, "M")).or_else(|| unit(1e3, "k")).unwrap_or_else(|| format!("{value:.0}"))
+    unit(1e15, "P")
+        .or_else(|| unit(1e12, "T"))
+        .or_else(|| unit(1e9, "G"))
+        .or_else(|| unit(1e6, "M"))
+        .or_else(|| unit(1e3, "k"))
+        .unwrap_or_else(|| format!("{value:.0}"))
 }
 
 fn bytes(value: u64) -> String {

@@ -151,7 +151,8 @@ impl BatchRecipe {
             return Err("images, tokens, micro_batch and max_num_patches must be at least 1".to_owned());
         }
         let weights = || self.budgets.iter().map(|budget| budget.weight);
-        if weights().any(|weight| !weight.is_finite() || weight < 0.0) || !self.budgets.is_empty() && weights().all(|weight| weight == 0.0) {
+        if weights().any(|weight| !weight.is_finite() || weight < 0.0) || !self.budgets.is_empty() && weights().all(|weight| weight == 0.0)
+        {
             return Err("weights of budgets are numbers of at least 0, and not all 0".to_owned());
         }
         Ok(())
@@ -216,16 +217,19 @@ impl PrecisionRecipe {
 pub struct EvaluationRecipe {
     /// Steps between evaluations; 0 for never.
     pub every: u64,
-    /// Held-out pairs for retrieval.
+    /// Held-out pairs for retrieval; a pattern as in `data.sources`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shards: Option<String>,
+    /// `classes.json` for zero-shot classification of the same images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classes: Option<PathBuf>,
     /// Pairs of it to use.
     pub pairs: usize,
 }
 
 impl Default for EvaluationRecipe {
     fn default() -> Self {
-        Self { every: 0, shards: None, pairs: 1000 }
+        Self { every: 0, shards: None, classes: None, pairs: 1000 }
     }
 }
 
