@@ -71,7 +71,7 @@ fn fixed_resolution_gradients_agree_with_torch_on_flex() {
 
 #[test]
 fn gradients_agree_with_torch_in_little_memory() {
-    let options = StepOptions { loss_chunk: Some(3), micro_batch: Some(2), recompute_blocks: true };
+    let options = StepOptions { loss_chunk: Some(3), micro_batch: Some(2), recompute_blocks: true, ..Default::default() };
     check("naflex", &flex(), options);
     check("fixed", &flex(), options);
 }
@@ -82,5 +82,5 @@ fn gradients_agree_with_torch_on_wgpu() {
     let Some(device) = crate::support::wgpu() else { return };
     check("naflex", &device, StepOptions::default());
     check("fixed", &device, StepOptions::default());
-    check("naflex", &device, StepOptions { loss_chunk: Some(3), micro_batch: Some(2), recompute_blocks: true });
+    check("naflex", &device, StepOptions { loss_chunk: Some(3), micro_batch: Some(2), recompute_blocks: true, ..Default::default() });
 }

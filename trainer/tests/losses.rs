@@ -72,7 +72,7 @@ fn memory_options_do_not_change_the_result() {
     let whole = loss_and_gradients(&model, &images, &texts, StepOptions::default()).unwrap();
     for micro_batch in [None, Some(1), Some(3), Some(100)] {
         for recompute_blocks in [false, true] {
-            let options = StepOptions { loss_chunk: Some(2), micro_batch, recompute_blocks };
+            let options = StepOptions { loss_chunk: Some(2), micro_batch, recompute_blocks, ..Default::default() };
             let got = loss_and_gradients(&model, &images, &texts, options).unwrap();
             assert!((got.loss - whole.loss).abs() <= 1e-5 * whole.loss, "{options:?}");
             assert_eq!(got.gradients.tokens.ids, whole.gradients.tokens.ids);

@@ -56,7 +56,7 @@ fn values(model: &Siglip, wanted: &str) -> Vec<f32> {
     let mut found = Vec::new();
     visit_flat(model, |name, values| {
         if name == wanted {
-            found = values.to_data().to_vec().expect("f32");
+            found = values.to_data().try_to_vec().expect("f32");
         }
     });
     found
@@ -75,7 +75,7 @@ fn follow(recipe: &OptimizerRecipe, fixture: &Fixture, expected: &[BTreeMap<Stri
     let mut lens = BTreeMap::new();
     let mut model = model();
     map_flat(&mut model, |name, values| {
-        let mut values: Vec<f32> = values.to_data().to_vec().expect("f32");
+        let mut values: Vec<f32> = values.to_data().try_to_vec().expect("f32");
         lens.insert(name.to_owned(), values.len());
         if let Some(start) = fixture.start.get(name) {
             values[..start.len()].copy_from_slice(start);
@@ -120,13 +120,13 @@ fn steps_are_those_of_optax() {
     follow(&recipe(&fixture), &fixture, &fixture.f32_moment, 2e-6);
 }
 
-/// A moment that lies near the middle of two bf16 values may round the other way in f32 than in f64: 0.4 % of a direction of 0.01 or less.
-/// Ignoring the storage type would be 2e-4 off.
+/// As above; a moment that lies within f32's rounding of the middle of two bf16 values may round the other way, which is 4e-5 here and
+/// happens once in 10,000. Another way of rounding is 4e-5 off soon, and none 2e-4.
 #[test]
 fn low_precision_moments_are_those_of_optax() {
     let fixture = fixture();
     let recipe = OptimizerRecipe { first_moment: FirstMoment::Bf16, ..recipe(&fixture) };
-    follow(&recipe, &fixture, &fixture.bf16_moment, 4e-5);
+    follow(&recipe, &fixture, &fixture.bf16_moment, 4e-6);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn frozen_parameters_count_nowhere() {
     let norm = optimizer.gradient_norm(&mut gradients).expect("it is finite");
     assert_eq!(norm, 12.0);
     let before = [frozen, moving].map(|name| values(&model, name));
-    let optimizer.step(&mut model, gradients, norm, 0);
+    optimizer.step(&mut model, gradients, norm, 0);
     assert_eq!(values(&model, frozen), before[0]);
     assert_ne!(values(&model, moving), before[1]);
 }

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use polyglance::weights::expected_tensors;
 use polyglance_trainer::optim::Groups;
 use polyglance_trainer::recipe::{Plan, Recipe, SpeedSource};
-use polyglance::weights::expected_tensors;
 
 const MINIMAL: &str = r#"
 [model]
@@ -33,10 +33,19 @@ fn refused(text: &str, overrides: &[&str]) -> String {
 #[test]
 fn unknown_keys_are_named_and_the_right_one_suggested() {
     let typed = |from: &str, to: &str| refused(&MINIMAL.replace(from, to), &[]);
-    assert_eq!(typed("learning_rate", "learning_rat"), r#"r.toml: there is no key "optimizer.learning_rat"; did you mean "optimizer.learning_rate"?"#);
-    assert_eq!(typed("[schedule]\nsteps", "[schedule]\nstep"), r#"r.toml: there is no key "schedule.step"; did you mean "schedule.steps"?"#);
+    assert_eq!(
+        typed("learning_rate", "learning_rat"),
+        r#"r.toml: there is no key "optimizer.learning_rat"; did you mean "optimizer.learning_rate"?"#
+    );
+    assert_eq!(
+        typed("[schedule]\nsteps", "[schedule]\nstep"),
+        r#"r.toml: there is no key "schedule.step"; did you mean "schedule.steps"?"#
+    );
     assert_eq!(typed("[optimizer]", "[optimiser]"), r#"r.toml: there is no key "optimiser"; did you mean "optimizer"?"#);
-    assert!(typed("max_num_patches", "max_patches").contains(r#""batch.budgets[0].max_patches"; did you mean "batch.budgets[0].max_num_patches""#));
+    assert!(
+        typed("max_num_patches", "max_patches")
+            .contains(r#""batch.budgets[0].max_patches"; did you mean "batch.budgets[0].max_num_patches""#)
+    );
     let known = typed("steps = 10", "steps = 10\nxyz = 1");
     assert!(known.contains(r#"no key "schedule.xyz"; known here: schedule.steps, schedule.warmup"#), "{known}");
 }
@@ -51,7 +60,10 @@ fn overrides_have_the_same_errors_as_the_file() {
 
 #[test]
 fn overrides_win_and_need_no_quotes() {
-    let recipe = parse(MINIMAL, &["schedule.steps = 20", "schedule.decay=rsqrt", "data.languages.en=2.0", "optimizer.multipliers=[[\"vision_model.*\", 0.0]]"]);
+    let recipe = parse(
+        MINIMAL,
+        &["schedule.steps = 20", "schedule.decay=rsqrt", "data.languages.en=2.0", "optimizer.multipliers=[[\"vision_model.*\", 0.0]]"],
+    );
     let recipe = recipe.expect("it is valid");
     assert_eq!(recipe.schedule.steps, 20);
     assert_eq!(recipe.schedule.decay, polyglance_trainer::optim::Decay::Rsqrt);
@@ -70,7 +82,6 @@ fn values_outside_their_range_are_refused_by_name() {
         ("batch.micro_batch=0", "at least 1"),
         ("data.sources=[]", "data: sources is empty"),
         ("checkpoint.every=0", "checkpoint: every is 0"),
-        ("precision.loss_scale=0.5", "precision: loss_scale"),
         ("model.preset=google/siglip3", "no preset is called \"google/siglip3\""),
         ("model.init=folder", "model: give exactly one of preset, init"),
     ] {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::OptimError;
 use super::norm::read;
 
-/// How first moments are stored. They are computed in f32 either way, and an update uses the f32 value.
+/// How first moments are stored. They are summed in f32 either way, and an update uses the f32 sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum FirstMoment {
@@ -93,13 +93,25 @@ impl Moments {
         let (first_correction, second_correction) = update.bias_corrections();
         let gradient = if clip == 1.0 { gradient } else { gradient.mul_scalar(clip) };
         let second = self.second.extract().mul_scalar(adam.beta2) + gradient.clone().square().mul_scalar(1.0 - adam.beta2);
-        let first = self.first.extract().cast(FloatDType::F32).mul_scalar(adam.beta1) + gradient.mul_scalar(1.0 - adam.beta1);
+        let first = self.decayed_first(adam.beta1) + gradient.mul_scalar(1.0 - adam.beta1);
         self.second = second.clone();
         self.first = first.clone().cast(self.storage.dtype());
         let root = second.div_scalar(second_correction).sqrt().add_scalar(adam.epsilon);
         let direction = first.div(root).mul_scalar(learning_rate / first_correction);
         let direction = if weight_decay == 0.0 { direction } else { direction + parameter.clone().mul_scalar(weight_decay) };
         parameter - direction.mul_scalar(schedule)
+    }
+
+    /// β₁ times the first moment, as f32. optax multiplies in the type that is stored, and so rounds β₁ and the product.
+    fn decayed_first(&mut self, beta1: f64) -> Tensor<1> {
+        let first = self.first.extract();
+        match self.storage {
+            FirstMoment::F32 => first.mul_scalar(beta1),
+            FirstMoment::Bf16 => {
+                let product = first.cast(FloatDType::F32).mul_scalar(half::bf16::from_f64(beta1).to_f32());
+                product.cast(FloatDType::BF16).cast(FloatDType::F32)
+            }
+        }
     }
 
     /// First and second moments as f32.

@@ -15,8 +15,7 @@ use crate::optim::{OptimizerRecipe, Schedule};
 pub use model::{ModelRecipe, TextDimensions, VisionDimensions};
 pub use plan::{ActivationBytes, Part, Plan, SpeedSource, StateBytes, training_flops};
 pub use sections::{
-    BatchRecipe, Budget, CheckpointRecipe, Compute, Contrast, DataRecipe, DeviceKind, DeviceRecipe, EvaluationRecipe, LossesRecipe,
-    PrecisionRecipe, Source,
+    BatchRecipe, Budget, CheckpointRecipe, Contrast, DataRecipe, DeviceKind, DeviceRecipe, EvaluationRecipe, LossesRecipe, Source,
 };
 
 /// Everything that decides a run.
@@ -43,9 +42,6 @@ pub struct Recipe {
     /// What is minimised.
     #[serde(default)]
     pub losses: LossesRecipe,
-    /// Types of numbers.
-    #[serde(default)]
-    pub precision: PrecisionRecipe,
     /// Measuring on the way.
     #[serde(default)]
     pub evaluation: EvaluationRecipe,
@@ -144,7 +140,6 @@ impl Recipe {
         section("batch", self.batch.check())?;
         section("optimizer", self.optimizer.check())?;
         section("schedule", self.schedule.check())?;
-        section("precision", self.precision.check())?;
         section("checkpoint", self.checkpoint.check())
     }
 }

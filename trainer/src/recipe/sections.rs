@@ -1,4 +1,4 @@
-//! The sections of a recipe that belong to no other module: device, data, batch, losses, precision, evaluation, checkpoint.
+//! The sections of a recipe that belong to no other module: device, data, batch, losses, evaluation, checkpoint.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -172,42 +172,6 @@ pub struct LossesRecipe {
 impl Default for LossesRecipe {
     fn default() -> Self {
         Self { sigmoid: 1.0, sigmoid_chunk: 0 }
-    }
-}
-
-/// In which type activations and products are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compute {
-    /// Single precision.
-    #[default]
-    F32,
-    /// bfloat16, with f32 master weights.
-    Bf16,
-    /// Half precision, with f32 master weights and a scaled loss.
-    F16,
-}
-
-/// `[precision]`.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PrecisionRecipe {
-    /// Type of activations.
-    pub compute: Compute,
-    /// First factor on the loss, for f16 only; halved at each overflow, doubled after 2,000 steps without.
-    pub loss_scale: f64,
-}
-
-impl Default for PrecisionRecipe {
-    fn default() -> Self {
-        Self { compute: Compute::F32, loss_scale: 65_536.0 }
-    }
-}
-
-impl PrecisionRecipe {
-    pub(super) fn check(&self) -> Result<(), String> {
-        let fits = self.loss_scale.is_finite() && self.loss_scale >= 1.0;
-        if fits { Ok(()) } else { Err(format!("loss_scale is {}; it must be at least 1", self.loss_scale)) }
     }
 }
 

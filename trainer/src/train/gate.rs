@@ -72,3 +72,19 @@ fn batch(config: &ModelConfig) -> (PatchBatch, Vec<Tokens>) {
         [5, 9].map(|len| Tokens { ids: (0..text.positions).map(|at| if at < len { token() } else { 0 }).collect(), truncated: false });
     (PatchBatch::pack(&patches), texts.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gradients_that_are_wrong_missing_or_nan_fail() {
+        assert_eq!(relative(&[3.0, 4.0], &[3.0, 4.0], 0.0), 0.0);
+        assert_eq!(relative(&[3.0, 4.1], &[3.0, 4.1 - 1.0], 100.0), 0.01);
+        assert!(relative(&[-3.0, -4.0], &[3.0, 4.0], 0.0) == 2.0 && relative(&[], &[3.0, 4.0], 0.0) > TOLERANCE);
+        let gradients =
+            |value| ModelGradients { tokens: crate::model::RowGradients { ids: vec![0], values: vec![value] }, ..Default::default() };
+        let (difference, _) = worst(gradients(f32::NAN), gradients(1.0), 0.0).expect("nothing is on a device");
+        assert!(!matches!(difference, ..=TOLERANCE));
+    }
+}

@@ -117,12 +117,16 @@ impl<'a> Trainer<'a> {
                 return Ok(Ending::Stopped(self.save()?));
             }
             let batch = source.next()?;
+            saved = None;
             match self.take(&batch)? {
-                Outcome::Moved(record) => metrics.step(&record)?,
+                Outcome::Moved(record) => {
+                    metrics.step(&record)?;
+                    self.evaluate(metrics)?;
+                    saved = if self.is_due(self.recipe.checkpoint.every) { Some(self.save()?) } else { None };
+                }
+                // A run in trouble keeps the checkpoint from before it.
                 Outcome::Failed(reason) => self.fail(&reason, metrics)?,
             }
-            self.evaluate(metrics)?;
-            saved = if self.is_due(self.recipe.checkpoint.every) { Some(self.save()?) } else { None };
         }
         Ok(Ending::Complete(saved.map_or_else(|| self.save(), Ok)?))
     }
