@@ -6,6 +6,9 @@ use bytemuck::{Pod, Zeroable};
 
 use crate::kernels::{Attention, Counts as Live, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
 
+/// Rows that one workgroup of `scores_top_k` ranks, as in `shaders/scores_top_k.wgsl`.
+pub(super) const RANKED_ROWS: usize = 512;
+
 /// Queries that one workgroup of `attention` takes, as in `shaders/attention.wgsl`.
 pub(super) const QUERY_TILE: usize = 32;
 
@@ -61,6 +64,35 @@ pub(super) struct SelectLastShape {
 #[repr(C)]
 pub(super) struct L2NormalizeShape {
     pub(super) dim: u32,
+}
+
+/// `dim4` counts vec4s; `kept` is how many hits a tile of rows gives.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ScoresTopKShape {
+    pub(super) rows: u32,
+    pub(super) dim4: u32,
+    pub(super) kept: u32,
+}
+
+/// Sizes in pixels; `cols` counts patches.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ImageToPatchesShape {
+    pub(super) source_width: u32,
+    pub(super) target_width: u32,
+    pub(super) cols: u32,
+    pub(super) patch_size: u32,
+}
+
+/// Source pixels `first`, `first` + 1 … with weights `begin` to `end`: what makes one target pixel of one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Taps {
+    pub(super) first: u32,
+    pub(super) begin: u32,
+    pub(super) end: u32,
+    pub(super) shift: u32,
 }
 
 /// One workgroup's share of `attention`: queries `first` to `first` + 31 of the segment whose tokens are `begin` to `end`.
