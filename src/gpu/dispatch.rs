@@ -18,6 +18,8 @@ pub(super) struct Dispatch<'a> {
     pub(super) inputs: Vec<Input<'a>>,
     pub(super) output_bytes: u64,
     pub(super) workgroups: u64,
+    /// Whether the host wants the output.
+    pub(super) is_result: bool,
 }
 
 /// Something that a shader reads.
@@ -26,6 +28,14 @@ pub(super) enum Input<'a> {
     Bytes(&'a [u8]),
     /// There already.
     Buffer(&'a wgpu::Buffer),
+    /// What an earlier dispatch has written, by its index.
+    Earlier(usize),
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn words<T: bytemuck::Pod>(values: &'a [T]) -> Self {
+        Self::Bytes(bytemuck::cast_slice(values))
+    }
 }
 
 impl Dispatch<'_> {
@@ -33,7 +43,7 @@ impl Dispatch<'_> {
     fn check(&self, limit: u64) -> Result<(), GpuError> {
         let copied = self.inputs.iter().map(|input| match input {
             Input::Bytes(bytes) => bytes.len() as u64,
-            Input::Buffer(_) => 0,
+            Input::Buffer(_) | Input::Earlier(_) => 0,
         });
         match copied.chain([self.output_bytes]).find(|&bytes| bytes > limit) {
             Some(bytes) => Err(GpuError::TooLarge { name: format!("an operand of {}", self.kernel.name()), bytes, limit }),
@@ -42,16 +52,23 @@ impl Dispatch<'_> {
     }
 
     /// Makes the buffers, binds them and records the dispatch. Returns the buffer of the output.
-    fn encode(&self, device: &Device, pipeline: &wgpu::ComputePipeline, encoder: &mut wgpu::CommandEncoder) -> wgpu::Buffer {
+    fn encode(
+        &self,
+        device: &Device,
+        pipeline: &wgpu::ComputePipeline,
+        earlier: &[wgpu::Buffer],
+        encoder: &mut wgpu::CommandEncoder,
+    ) -> wgpu::Buffer {
         let filled = |bytes: &[u8], usage| {
             let buffer = buffer(device, self.kernel.name(), bytes.len() as u64, usage);
             device.queue.write_buffer(&buffer, 0, bytes);
             buffer
         };
         let output = buffer(device, self.kernel.name(), self.output_bytes, STORAGE);
-        let inputs = self.inputs.iter().map(|input| match *input {
-            Input::Bytes(bytes) => filled(bytes, STORAGE),
-            Input::Buffer(buffer) => buffer.clone(),
+        let inputs = self.inputs.iter().filter_map(|input| match *input {
+            Input::Bytes(bytes) => Some(filled(bytes, STORAGE)),
+            Input::Buffer(buffer) => Some(buffer.clone()),
+            Input::Earlier(index) => earlier.get(index).cloned(),
         });
         let uniforms = [self.uniform, bytemuck::bytes_of(&self.counts)].map(|bytes| filled(bytes, UNIFORM));
         let buffers: Vec<wgpu::Buffer> = uniforms.into_iter().chain(inputs).chain([output.clone()]).collect();
@@ -70,7 +87,7 @@ impl Dispatch<'_> {
     }
 }
 
-/// Runs the dispatches one after the other and returns the bytes that each has written. Each is a submission of its own, so that a watchdog
+/// Runs the dispatches one after the other and returns the bytes of those that are results. Each is a submission of its own, so that a watchdog
 /// sees them one by one.
 pub(super) async fn run(device: &Device, pipelines: &Pipelines, dispatches: &[Dispatch<'_>]) -> Result<Vec<Vec<u8>>, GpuError> {
     let mut compiled = Vec::with_capacity(dispatches.len());
@@ -78,23 +95,27 @@ pub(super) async fn run(device: &Device, pipelines: &Pipelines, dispatches: &[Di
         dispatch.check(device.max_buffer_bytes())?;
         compiled.push(pipelines.get(device, dispatch.kernel).await?);
     }
-    let bytes = dispatches.iter().map(|dispatch| dispatch.output_bytes).sum();
+    let results = || dispatches.iter().filter(|dispatch| dispatch.is_result);
+    let bytes = results().map(|dispatch| dispatch.output_bytes).sum();
     let submit = || {
         let readback = buffer(device, "readback", bytes, wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST);
-        let (mut submissions, mut at) = (Vec::with_capacity(dispatches.len()), 0);
+        let (mut submissions, mut outputs, mut at) = (Vec::with_capacity(dispatches.len()), Vec::new(), 0);
         for (dispatch, pipeline) in dispatches.iter().zip(&compiled) {
             let mut encoder = device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some(dispatch.kernel.name()) });
-            let output = dispatch.encode(device, pipeline, &mut encoder);
-            encoder.copy_buffer_to_buffer(&output, 0, &readback, at, dispatch.output_bytes);
+            let output = dispatch.encode(device, pipeline, &outputs, &mut encoder);
+            if dispatch.is_result {
+                encoder.copy_buffer_to_buffer(&output, 0, &readback, at, dispatch.output_bytes);
+                at += dispatch.output_bytes;
+            }
             submissions.push(device.queue.submit([encoder.finish()]));
-            at += dispatch.output_bytes;
+            outputs.push(output);
         }
         let mapping = start_mapping(&readback, bytes);
         Running { submissions, readback, mapping }
     };
     let running = device.guarded("running a kernel", submit).await?;
     let cut = |mut bytes: &[u8]| {
-        let outputs = dispatches.iter().map(|dispatch| {
+        let outputs = results().map(|dispatch| {
             let (own, rest) = bytes.split_at(dispatch.output_bytes as usize);
             bytes = rest;
             own.to_vec()

@@ -28,7 +28,12 @@ impl Variant {
         Self { shader, constant: None }
     }
 
-    /// Makes patches of an image.
+    /// Resizes an image in width.
+    pub(super) const fn resize_columns() -> Self {
+        Self { shader: &shaders::RESIZE_COLUMNS, constant: None }
+    }
+
+    /// Resizes an image in height and makes patches of it.
     pub(super) const fn image_to_patches() -> Self {
         Self { shader: &shaders::IMAGE_TO_PATCHES, constant: None }
     }

@@ -87,6 +87,7 @@ impl Search {
             inputs: vec![Input::Bytes(values), Input::Buffer(&chunk.buffer)],
             output_bytes: (queries * self.hits() * HIT_BYTES) as u64,
             workgroups: (queries * self.tiles) as u64,
+            is_result: true,
         }
     }
 }

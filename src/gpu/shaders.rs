@@ -34,7 +34,8 @@ pub(super) static L2_NORMALIZE: Shader = shader!("l2_normalize" = "l2_normalize"
 
 pub(super) static SCORES_TOP_K_F32: Shader = shader!("scores_top_k.f32" = "scores_top_k" + "weight_f32" + "batch");
 pub(super) static SCORES_TOP_K_F16: Shader = shader!("scores_top_k.f16" = "scores_top_k" + "weight_f16" + "batch");
-pub(super) static IMAGE_TO_PATCHES: Shader = shader!("image_to_patches" = "image_to_patches" + "batch");
+pub(super) static IMAGE_TO_PATCHES: Shader = shader!("image_to_patches" = "image_to_patches" + "taps" + "batch");
+pub(super) static RESIZE_COLUMNS: Shader = shader!("resize_columns" = "resize_columns" + "taps" + "batch");
 
 #[cfg(test)]
 mod tests {
@@ -45,7 +46,7 @@ mod tests {
     use super::*;
     use crate::gpu::uniforms;
 
-    static ALL: [&Shader; 12] = [
+    static ALL: [&Shader; 13] = [
         &GEMM_F32,
         &GEMM_F16,
         &GEMM_DIRECT_F32,
@@ -58,6 +59,7 @@ mod tests {
         &SCORES_TOP_K_F32,
         &SCORES_TOP_K_F16,
         &IMAGE_TO_PATCHES,
+        &RESIZE_COLUMNS,
     ];
 
     /// Parses what the driver will get, and shows the offending line if it cannot be parsed.
@@ -121,7 +123,8 @@ mod tests {
         assert_layout!(&SELECT_LAST, SelectLastShape { dim });
         assert_layout!(&L2_NORMALIZE, L2NormalizeShape { dim });
         assert_layout!(&SCORES_TOP_K_F32, ScoresTopKShape { rows, dim4, kept });
-        assert_layout!(&IMAGE_TO_PATCHES, ImageToPatchesShape { source_width, target_width, cols, patch_size });
+        assert_layout!(&IMAGE_TO_PATCHES, ImageToPatchesShape { cols, patch_size });
+        assert_layout!(&RESIZE_COLUMNS, ResizeColumnsShape { source_width, target_width });
         assert_layout!(&IMAGE_TO_PATCHES, Taps { first, begin, end, shift });
     }
 

@@ -75,12 +75,18 @@ pub(super) struct ScoresTopKShape {
     pub(super) kept: u32,
 }
 
-/// Sizes in pixels; `cols` counts patches.
+/// Sizes in pixels.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ResizeColumnsShape {
+    pub(super) source_width: u32,
+    pub(super) target_width: u32,
+}
+
+/// `cols` counts patches.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
 pub(super) struct ImageToPatchesShape {
-    pub(super) source_width: u32,
-    pub(super) target_width: u32,
     pub(super) cols: u32,
     pub(super) patch_size: u32,
 }

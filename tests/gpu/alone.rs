@@ -117,7 +117,7 @@ fn image_to_patches_equals_the_cpu_for_every_size() {
             let beyond = (index + cols) % 3;
             let target = Size { height: rows * patch_size + beyond, width: cols * patch_size + 2 * beyond };
             let shape = ImageToPatches { source, target, rows, cols, patch_size, filter };
-            assert_eq!(patches(backend, &shape, &image).unwrap(), shape.run(image.as_raw()), "{shape:?}");
+            assert!(patches(backend, &shape, &image).unwrap() == shape.run(image.as_raw()), "{shape:?}");
         }
     }
 }
