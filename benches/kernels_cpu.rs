@@ -98,7 +98,7 @@ fn read_memory(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// A 12-megapixel picture to 256 patches.
+/// A 12-megapixel picture to 252 patches.
 #[divan::bench]
 fn image_to_patches(bencher: Bencher<'_, '_>) {
     let (source, target) = (Size { height: 3000, width: 4000 }, Size { height: 224, width: 288 });

@@ -8,7 +8,7 @@ use super::{GpuBackend, GpuError};
 use crate::kernels::{Hit, ScoresTopK};
 
 /// Multiply-adds of one group of queries: less than a tenth of a second on an integrated GPU, which its watchdog allows.
-const GROUP_WORK: usize = 4 << 30;
+const GROUP_WORK: u64 = 4 << 30;
 /// Bytes of hits that are read at once; at least one query's.
 const READBACK_BYTES: usize = 16 << 20;
 /// Bytes of a hit: score and row.
@@ -34,7 +34,8 @@ impl GpuBackend {
             return Ok(vec![Vec::new(); queries.len() / dim]);
         }
         let hits_per_query: usize = chunks.iter().map(|chunk| Search::new(shape, chunk).hits()).sum();
-        let group = (READBACK_BYTES / (hits_per_query * HIT_BYTES)).min(GROUP_WORK / (rows * dim)).max(1);
+        let by_work = usize::try_from(GROUP_WORK / (rows * dim) as u64).unwrap_or(usize::MAX);
+        let group = (READBACK_BYTES / (hits_per_query * HIT_BYTES)).min(by_work).max(1);
         let mut found = Vec::with_capacity(queries.len() / dim);
         for queries in queries.chunks(group * dim) {
             found.extend(self.search_group(shape, queries, chunks).await?);

@@ -4,7 +4,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernels::{Attention, Counts as Live, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+use crate::kernels::{Attention, Counts as Live, Gemm, ImageToPatches, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
 
 /// Rows that one workgroup of `scores_top_k` ranks, as in `shaders/scores_top_k.wgsl`.
 pub(super) const RANKED_ROWS: usize = 512;
@@ -162,5 +162,17 @@ impl From<&SelectLast> for SelectLastShape {
 impl From<&L2Normalize> for L2NormalizeShape {
     fn from(shape: &L2Normalize) -> Self {
         Self { dim: shape.dim as u32 }
+    }
+}
+
+impl From<&ImageToPatches> for ResizeColumnsShape {
+    fn from(shape: &ImageToPatches) -> Self {
+        Self { source_width: shape.source.width as u32, target_width: (shape.cols * shape.patch_size) as u32 }
+    }
+}
+
+impl From<&ImageToPatches> for ImageToPatchesShape {
+    fn from(shape: &ImageToPatches) -> Self {
+        Self { cols: shape.cols as u32, patch_size: shape.patch_size as u32 }
     }
 }

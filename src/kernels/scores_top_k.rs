@@ -25,7 +25,7 @@ pub struct ScoresTopK {
 pub enum Table<'a> {
     /// 4 bytes a value.
     F32(&'a [f32]),
-    /// 2 bytes a value. Sums are f32 all the same.
+    /// 2 bytes a value, all of them finite. Sums are f32 all the same.
     F16(&'a [f16]),
 }
 
@@ -66,13 +66,11 @@ impl ScoresTopK {
             return vec![Vec::new(); count];
         }
         let queries = packed(queries, dim, table);
-        let block = rows.div_ceil(platform::threads() * TASKS_PER_THREAD).next_multiple_of(ROWS);
+        let block = rows.div_ceil(platform::threads() * TASKS_PER_THREAD);
         let mut best = vec![vec![Best::new(self.k.min(rows)); count]; rows.div_ceil(block)];
         let task = |(index, best): (usize, _)| Task { rows: index * block..rows.min((index + 1) * block), best };
         let tasks = best.iter_mut().map(Vec::as_mut_slice).enumerate().map(task).collect();
-        platform::for_each(tasks, |scratch: &mut Vec<f32>, task| {
-            simd::dispatch(RunTask { dim, queries: &queries, table, scratch, task });
-        });
+        platform::for_each(tasks, |(): &mut (), task| simd::dispatch(RunTask { dim, queries: &queries, table, task }));
         // Lists of one query, from all blocks.
         let mut lists: Vec<Vec<Vec<Hit>>> = vec![Vec::new(); count];
         for block in best {
@@ -140,10 +138,9 @@ impl Best {
 const MIN_GATHERED: usize = 64;
 /// Blocks of rows for each thread, so that one that is held up does not hold up all.
 const TASKS_PER_THREAD: usize = 8;
-/// Rows that are multiplied together with up to [`QUERIES`] queries: eight sums hide the latency of a multiply-add, and fit the
-/// 16 registers of smaller instruction sets.
-const ROWS: usize = 4;
-const QUERIES: usize = 2;
+/// Queries that a row is multiplied with at once. Rows are read one after the other: several at once would be as many streams, which
+/// memory serves more slowly.
+const QUERIES: usize = 4;
 /// Widest panel of any instruction set.
 const MAX_PANEL: usize = 32;
 
@@ -158,8 +155,6 @@ struct RunTask<'a> {
     /// As [`packed`] gives them.
     queries: &'a [f32],
     table: Table<'a>,
-    /// Holds rows as f32, reused by the next task on the same thread.
-    scratch: &'a mut Vec<f32>,
     task: Task<'a>,
 }
 
@@ -168,106 +163,63 @@ impl WithSimd for RunTask<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { dim, queries, table, scratch, task: Task { rows, best } } = self;
+        let Self { dim, queries, table, task: Task { rows, best } } = self;
         let queries = S::as_simd_f32s(queries).0.as_chunks().0;
         let values = rows.start * dim..rows.end * dim;
         match table {
-            Table::F32(table) => {
-                for (row, rows) in (rows.start..).step_by(ROWS).zip(table[values].chunks(ROWS * dim)) {
-                    score(simd, dim, queries, row as u32, rows, best);
-                }
-            }
-            Table::F16(table) if best.len() <= QUERIES => {
-                for (row, rows) in (rows.start..).step_by(ROWS).zip(table[values].chunks(ROWS * dim)) {
-                    score(simd, dim, queries, row as u32, rows, best);
-                }
-            }
-            // Many queries find each value widened already, in the first-level cache.
-            Table::F16(table) => {
-                let padded_dim = dim.next_multiple_of(tile::panel_width::<S>());
-                for (row, rows) in (rows.start..).step_by(ROWS).zip(table[values].chunks(ROWS * dim)) {
-                    scratch.resize(rows.len() / dim * padded_dim, 0.0);
-                    for (wide, row) in scratch.chunks_exact_mut(padded_dim).zip(rows.chunks_exact(dim)) {
-                        widen(simd, row, wide);
-                    }
-                    score(simd, padded_dim, queries, row as u32, scratch, best);
-                }
+            Table::F32(table) => score_rows(simd, dim, queries, rows.start as u32, &table[values], best),
+            Table::F16(table) => score_rows(simd, dim, queries, rows.start as u32, &table[values], best),
+        }
+    }
+}
+
+/// Offers rows to every query.
+#[inline(always)]
+fn score_rows<S: Simd, T: Stored>(simd: S, dim: usize, queries: &[Vectors<S>], first_row: u32, rows: &[T], best: &mut [Best]) {
+    let few = QUERIES * dim.div_ceil(tile::panel_width::<S>());
+    for (row, values) in (first_row..).zip(rows.chunks_exact(dim)) {
+        for (queries, best) in queries.chunks(few).zip(best.chunks_mut(QUERIES)) {
+            match best.len() {
+                1 => score::<S, T, 1>(simd, queries, row, values, best),
+                2 => score::<S, T, 2>(simd, queries, row, values, best),
+                3 => score::<S, T, 3>(simd, queries, row, values, best),
+                _ => score::<S, T, QUERIES>(simd, queries, row, values, best),
             }
         }
     }
 }
 
-/// Offers up to [`ROWS`] rows to every query.
+/// Offers a row to `Q` queries. Each product has two sums, so that a multiply-add seldom waits for the one before.
 #[inline(always)]
-fn score<S: Simd, T: Stored>(simd: S, dim: usize, queries: &[Vectors<S>], first_row: u32, rows: &[T], best: &mut [Best]) {
-    let panels = dim.div_ceil(tile::panel_width::<S>());
-    for (queries, best) in queries.chunks(QUERIES * panels).zip(best.chunks_mut(QUERIES)) {
-        if best.len() == QUERIES {
-            score_few::<S, T, QUERIES>(simd, dim, queries, first_row, rows, best);
-        } else {
-            score_few::<S, T, 1>(simd, dim, queries, first_row, rows, best);
-        }
+fn score<S: Simd, T: Stored, const Q: usize>(simd: S, queries: &[Vectors<S>], row: u32, values: &[T], best: &mut [Best]) {
+    let panels = queries.len() / Q;
+    let queries: [&[Vectors<S>]; Q] = std::array::from_fn(|query| &queries[query * panels..][..panels]);
+    let mut sums = [tile::zero(simd); Q];
+    let whole_panels = values.chunks_exact(tile::panel_width::<S>());
+    let tail = whole_panels.remainder();
+    for (panel, values) in whole_panels.enumerate() {
+        add_products(simd, T::load(simd, values), &queries, panel, &mut sums);
+    }
+    if !tail.is_empty() {
+        add_products(simd, load_tail(simd, tail), &queries, panels - 1, &mut sums);
+    }
+    for (best, sums) in best.iter_mut().zip(sums) {
+        best.offer(simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1])), row);
     }
 }
 
 #[inline(always)]
-fn score_few<S: Simd, T: Stored, const Q: usize>(
+fn add_products<S: Simd, const Q: usize>(
     simd: S,
-    dim: usize,
-    queries: &[Vectors<S>],
-    first_row: u32,
-    rows: &[T],
-    best: &mut [Best],
+    values: Vectors<S>,
+    queries: &[&[Vectors<S>]; Q],
+    panel: usize,
+    sums: &mut [Vectors<S>; Q],
 ) {
-    if rows.len() == ROWS * dim {
-        offer(first_row, &products::<S, T, ROWS, Q>(simd, dim, queries, rows), best);
-    } else {
-        for (row, values) in (first_row..).zip(rows.chunks_exact(dim)) {
-            offer(row, &products::<S, T, 1, Q>(simd, dim, queries, values), best);
+    for (sums, query) in sums.iter_mut().zip(queries) {
+        for ((sum, &value), &query) in sums.iter_mut().zip(&values).zip(&query[panel]) {
+            *sum = simd.mul_add_e_f32s(value, query, *sum);
         }
-    }
-}
-
-#[inline(always)]
-fn offer<const Q: usize>(first_row: u32, scores: &[[f32; Q]], best: &mut [Best]) {
-    for (row, scores) in (first_row..).zip(scores) {
-        for (best, &score) in best.iter_mut().zip(scores) {
-            best.offer(score, row);
-        }
-    }
-}
-
-/// The dot product of each of `R` rows with each of `Q` queries.
-#[inline(always)]
-fn products<S: Simd, T: Stored, const R: usize, const Q: usize>(simd: S, dim: usize, queries: &[Vectors<S>], rows: &[T]) -> [[f32; Q]; R] {
-    let width = tile::panel_width::<S>();
-    let queries: [&[Vectors<S>]; Q] = std::array::from_fn(|query| &queries[query * dim.div_ceil(width)..][..dim.div_ceil(width)]);
-    let rows: [&[T]; R] = std::array::from_fn(|row| &rows[row * dim..][..dim]);
-    let mut sums = [[simd.splat_f32s(0.0); Q]; R];
-    for panel in 0..dim / width {
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            add_products(simd, T::load(simd, &row[panel * width..][..width]), &queries, panel, sums);
-        }
-    }
-    if !dim.is_multiple_of(width) {
-        for (sums, row) in sums.iter_mut().zip(&rows) {
-            add_products(simd, load_tail(simd, &row[dim / width * width..]), &queries, dim / width, sums);
-        }
-    }
-    let mut products = [[0.0; Q]; R];
-    for (products, sums) in products.iter_mut().zip(sums) {
-        for (product, sum) in products.iter_mut().zip(sums) {
-            *product = simd.reduce_sum_f32s(sum);
-        }
-    }
-    products
-}
-
-#[inline(always)]
-fn add_products<S: Simd, const Q: usize>(simd: S, values: Vectors<S>, queries: &[&[Vectors<S>]; Q], panel: usize, sums: &mut [S::f32s; Q]) {
-    for (sum, query) in sums.iter_mut().zip(queries) {
-        let first = simd.mul_add_e_f32s(values[0], query[panel][0], *sum);
-        *sum = simd.mul_add_e_f32s(values[1], query[panel][1], first);
     }
 }
 
@@ -310,20 +262,6 @@ fn from_upper_half<S: Simd>(simd: S, halves: S::u32s) -> S::f32s {
     let sign = simd.and_u32s(halves, simd.splat_u32s(0x8000_0000));
     let magnitude = simd.wrapping_dyn_shr_u32s(simd.and_u32s(halves, simd.splat_u32s(0x7fff_0000)), simd.splat_u32s(3));
     simd.mul_f32s(simd.transmute_f32s_u32s(simd.or_u32s(sign, magnitude)), simd.splat_f32s(TWO_TO_112))
-}
-
-/// A row as f32, in the order of [`packed`], up to the end of its last panel.
-#[inline(always)]
-fn widen<S: Simd>(simd: S, row: &[f16], wide: &mut [f32]) {
-    let panels = row.chunks_exact(tile::panel_width::<S>());
-    let tail = panels.remainder();
-    let mut wide = wide.chunks_exact_mut(tile::panel_width::<S>());
-    for (panel, wide) in panels.zip(&mut wide) {
-        tile::store(simd, f16::load(simd, panel), wide);
-    }
-    if let Some(wide) = wide.next() {
-        tile::store(simd, load_tail(simd, tail), wide);
-    }
 }
 
 /// Queries in whole panels, the last of each filled up with zeros. For rows of f16 a panel has its values of even index first, then the others.

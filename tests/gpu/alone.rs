@@ -138,7 +138,12 @@ fn what_a_lone_kernel_cannot_run_is_refused() {
     let size = Size { height: 16, width: 16 };
     let shape = ImageToPatches { source: size, target: size, rows: 1, cols: 1, patch_size: 16, filter: Filter::Bilinear };
     let refused = |shape: ImageToPatches, pixels: &[u32]| block_on(backend.image_to_patches(&shape, pixels)).unwrap_err();
-    for (shape, pixels) in [(shape, 255), (ImageToPatches { rows: 2, ..shape }, 256), (ImageToPatches { cols: 0, ..shape }, 256)] {
+    for (shape, pixels) in [
+        (shape, 255),
+        (ImageToPatches { rows: 2, ..shape }, 256),
+        (ImageToPatches { cols: 0, ..shape }, 256),
+        (ImageToPatches { rows: usize::MAX, ..shape }, 256),
+    ] {
         assert!(matches!(refused(shape, &vec![0; pixels]), GpuError::Unsupported(_)));
     }
     if let Some(pixels) = (backend.max_buffer_bytes() < 1 << 30).then(|| backend.max_buffer_bytes() / 4 + 1) {
