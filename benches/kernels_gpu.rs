@@ -4,10 +4,16 @@
 
 use std::sync::OnceLock;
 
-use divan::{Bencher, counter::ItemsCount};
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
+use polyglance::config::Filter;
 use polyglance::encoder::{BatchData, BufferId, Plan, Role, Step, WeightId};
 use polyglance::gpu::{AdapterChoice, GemmVariant, GpuBackend, GpuError, GpuWeight, WeightPrecision};
-use polyglance::kernels::{Attention, Counts, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+use polyglance::kernels::{
+    Attention, Counts, Epilogue, Gemm, ImageToPatches, L2Normalize, LayerNorm, PoolingAttention, Rows, ScoresTopK, SelectLast, Size, Table,
+};
 use polyglance::platform::block_on;
 
 const TOKENS: usize = 256;
@@ -107,4 +113,27 @@ fn select_last(bencher: Bencher<'_, '_>) {
 fn l2_normalize(bencher: Bencher<'_, '_>) {
     let step = Step::L2Normalize { shape: L2Normalize { dim: WIDTH }, x: BufferId(0), y: BufferId(1) };
     time(bencher, GemmVariant::Tiled, &[(Rows::Segments, WIDTH), (Rows::Segments, WIDTH)], |_| Ok(Vec::new()), step);
+}
+
+/// The ten best of 10,000 stored vectors; bytes per second are those of the table.
+#[divan::bench(args = [1, 16], consts = [false, true])]
+fn scores_top_k<const F16: bool>(bencher: Bencher<'_, '_>, queries: usize) {
+    const STORED: usize = 10_000;
+    let Ok(backend) = backend(GemmVariant::Tiled) else { return };
+    let (stored, halves) = (vec![0.03; STORED * WIDTH], vec![half::f16::from_f32(0.03); STORED * WIDTH]);
+    let table = if F16 { Table::F16(&halves) } else { Table::F32(&stored) };
+    let Ok(chunks) = block_on(backend.upload_table(table, WIDTH)) else { return };
+    let (shape, queries) = (ScoresTopK { dim: WIDTH, k: 10 }, vec![0.03; queries * WIDTH]);
+    let read = BytesCount::new(STORED * WIDTH * if F16 { 2 } else { 4 });
+    bencher.counter(read).bench(|| block_on(backend.scores_top_k(shape, &queries, &chunks)).map(|_| ()));
+}
+
+/// A 12-megapixel picture to 252 patches, its transfer included.
+#[divan::bench]
+fn image_to_patches(bencher: Bencher<'_, '_>) {
+    let Ok(backend) = backend(GemmVariant::Tiled) else { return };
+    let (source, target) = (Size { height: 3000, width: 4000 }, Size { height: 224, width: 288 });
+    let shape = ImageToPatches { source, target, rows: 14, cols: 18, patch_size: 16, filter: Filter::Bilinear };
+    let pixels: Vec<u32> = (0..3000 * 4000_u32).map(|i| i.wrapping_mul(0x9E37_79B9)).collect();
+    bencher.counter(BytesCount::new(pixels.len() * 4)).bench(|| block_on(backend.image_to_patches(&shape, &pixels)).map(|_| ()));
 }

@@ -1,5 +1,6 @@
 //! The WGSL backend on whatever adapter this machine has, a software one included.
 
+mod alone;
 mod faults;
 mod kernels;
 mod plans;

@@ -4,12 +4,15 @@
 //! it is asynchronous, because a browser cannot wait. No call panics or hangs when a device is lost or its memory is exhausted.
 
 mod device;
+mod dispatch;
 mod error;
 mod executor;
 mod operands;
+mod patching;
 mod pipelines;
 mod prepared;
 mod readback;
+mod search;
 mod shaders;
 mod uniforms;
 mod weight;
@@ -28,6 +31,7 @@ pub use error::GpuError;
 pub use weight::{GpuWeight, WeightPrecision};
 
 use crate::encoder::plan::{BatchData, Plan};
+use crate::kernels::Table;
 
 /// Plans that stay prepared: two towers at two capacities each.
 const MAX_PREPARED: usize = 4;
@@ -96,6 +100,14 @@ impl GpuBackend {
     /// No values, a vector beyond the adapter's limits, no memory, a lost device.
     pub async fn upload_vector(&self, values: &[f32]) -> Result<GpuWeight, GpuError> {
         weight::upload_vector(&self.device, values).await
+    }
+
+    /// Uploads stored vectors for [`scores_top_k`](Self::scores_top_k), in as many chunks as the adapter's bindings need.
+    ///
+    /// # Errors
+    /// A table that is not a multiple of `dim`, no memory, a lost device.
+    pub async fn upload_table(&self, table: Table<'_>, dim: usize) -> Result<Vec<GpuWeight>, GpuError> {
+        weight::upload_table(&self.device, table, dim).await
     }
 
     /// Runs `plan` on a batch and returns its outputs in order, live rows only.

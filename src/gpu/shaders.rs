@@ -32,6 +32,11 @@ pub(super) static POOLING_ATTENTION: Shader = shader!("pooling_attention" = "poo
 pub(super) static SELECT_LAST: Shader = shader!("select_last" = "select_last" + "batch");
 pub(super) static L2_NORMALIZE: Shader = shader!("l2_normalize" = "l2_normalize" + "reduce" + "batch");
 
+pub(super) static SCORES_TOP_K_F32: Shader = shader!("scores_top_k.f32" = "scores_top_k" + "weight_f32" + "batch");
+pub(super) static SCORES_TOP_K_F16: Shader = shader!("scores_top_k.f16" = "scores_top_k" + "weight_f16" + "batch");
+pub(super) static IMAGE_TO_PATCHES: Shader = shader!("image_to_patches" = "image_to_patches" + "taps" + "batch");
+pub(super) static RESIZE_COLUMNS: Shader = shader!("resize_columns" = "resize_columns" + "taps" + "batch");
+
 #[cfg(test)]
 mod tests {
     use std::mem::offset_of;
@@ -41,7 +46,7 @@ mod tests {
     use super::*;
     use crate::gpu::uniforms;
 
-    static ALL: [&Shader; 9] = [
+    static ALL: [&Shader; 13] = [
         &GEMM_F32,
         &GEMM_F16,
         &GEMM_DIRECT_F32,
@@ -51,6 +56,10 @@ mod tests {
         &POOLING_ATTENTION,
         &SELECT_LAST,
         &L2_NORMALIZE,
+        &SCORES_TOP_K_F32,
+        &SCORES_TOP_K_F16,
+        &IMAGE_TO_PATCHES,
+        &RESIZE_COLUMNS,
     ];
 
     /// Parses what the driver will get, and shows the offending line if it cannot be parsed.
@@ -113,11 +122,17 @@ mod tests {
         assert_layout!(&POOLING_ATTENTION, PoolingAttentionShape { heads, head4, scale });
         assert_layout!(&SELECT_LAST, SelectLastShape { dim });
         assert_layout!(&L2_NORMALIZE, L2NormalizeShape { dim });
+        assert_layout!(&SCORES_TOP_K_F32, ScoresTopKShape { rows, dim4, kept });
+        assert_layout!(&IMAGE_TO_PATCHES, ImageToPatchesShape { cols, patch_size });
+        assert_layout!(&RESIZE_COLUMNS, ResizeColumnsShape { source_width, target_width });
+        assert_layout!(&IMAGE_TO_PATCHES, Taps { first, begin, end, shift });
     }
 
     #[test]
-    fn constants_of_attention_match_the_host() {
-        let declared = format!("const TILE = {}u;", uniforms::QUERY_TILE);
-        assert!(ATTENTION.wgsl.contains(&declared), "{declared} is missing");
+    fn tiles_match_the_host() {
+        for (shader, tile) in [(&ATTENTION, uniforms::QUERY_TILE), (&SCORES_TOP_K_F32, uniforms::RANKED_ROWS)] {
+            let declared = format!("const TILE = {tile}u;");
+            assert!(shader.wgsl.contains(&declared), "{}: {declared} is missing", shader.name);
+        }
     }
 }
