@@ -32,6 +32,8 @@ pub struct AdapterSummary {
     pub features: wgpu::Features,
     /// Limits it supports.
     pub limits: wgpu::Limits,
+    /// Sides of the square matrices that its matrix units multiply, f16 × f16 added up in f32. Empty without such units, and in browsers.
+    pub matrix_sides: Vec<u32>,
 }
 
 impl AdapterSummary {
@@ -40,7 +42,8 @@ impl AdapterSummary {
         let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
         let name = if info.name.is_empty() { "(unnamed)".to_owned() } else { info.name };
         let (features, limits) = (adapter.features(), adapter.limits());
-        Self { name, backend: info.backend, driver, device_type: info.device_type, features, limits }
+        let matrix_sides = if features.contains(COOPERATIVE) { matrix_sides(&adapter.cooperative_matrix_properties()) } else { Vec::new() };
+        Self { name, backend: info.backend, driver, device_type: info.device_type, features, limits, matrix_sides }
     }
 
     /// Whether it computes on the CPU.
@@ -58,6 +61,18 @@ impl AdapterSummary {
             wgpu::DeviceType::Cpu => 4,
         }
     }
+}
+
+/// What `gemm_cooperative` needs of a device.
+const COOPERATIVE: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+fn matrix_sides(shapes: &[wgpu::CooperativeMatrixProperties]) -> Vec<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let usable = |shape: &&wgpu::CooperativeMatrixProperties| {
+        shape.ab_type == F16 && shape.cr_type == F32 && shape.m_size == shape.n_size && shape.n_size == shape.k_size
+    };
+    shapes.iter().filter(usable).map(|shape| shape.m_size).collect()
 }
 
 impl std::fmt::Display for AdapterSummary {
@@ -126,14 +141,27 @@ pub(super) struct Device {
 impl Device {
     /// Opens the chosen adapter's device with the adapter's own limits on memory and WebGPU's defaults for everything else.
     pub(super) async fn open(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        let (adapter, summary) = choose(choice).await?;
+        let (adapter, mut summary) = choose(choice).await?;
         let required_limits = wgpu::Limits {
             max_buffer_size: summary.limits.max_buffer_size,
             max_storage_buffer_binding_size: summary.limits.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
-        let descriptor = wgpu::DeviceDescriptor { label: Some("polyglance"), required_limits, ..Default::default() };
-        let opened = adapter.request_device(&descriptor).await;
+        let mut descriptor = wgpu::DeviceDescriptor { label: Some("polyglance"), required_limits, ..Default::default() };
+        if !summary.matrix_sides.is_empty() {
+            descriptor.required_features = COOPERATIVE;
+            // SAFETY: the experiment that is used is cooperative matrices, in `gemm_cooperative.wgsl` alone. Its loads and stores stay
+            // within workgroup memory, whose sizes follow from the matrices' side, and run in uniform control flow.
+            descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        let mut opened = adapter.request_device(&descriptor).await;
+        if opened.is_err() && !summary.matrix_sides.is_empty() {
+            // Some drivers announce what they then refuse.
+            summary.matrix_sides.clear();
+            descriptor.required_features = wgpu::Features::empty();
+            descriptor.experimental_features = wgpu::ExperimentalFeatures::disabled();
+            opened = adapter.request_device(&descriptor).await;
+        }
         let (raw, queue) = opened.map_err(|error| GpuError::Open { adapter: summary.to_string(), reason: error.to_string() })?;
         let lost = Arc::new(Mutex::new(None));
         let report = Arc::clone(&lost);

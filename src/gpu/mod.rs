@@ -1,11 +1,13 @@
 //! The WGSL backend: runs a [`Plan`] on any adapter that WebGPU, Vulkan, Metal or Direct3D 12 reaches.
 //!
-//! Only baseline WebGPU is used: no subgroups, no `shader-f16`, 16 KiB of workgroup memory, 256 invocations, 8 storage buffers. All of
-//! it is asynchronous, because a browser cannot wait. No call panics or hangs when a device is lost or its memory is exhausted.
+//! Only baseline WebGPU is used: no subgroups, no `shader-f16`, 16 KiB of workgroup memory, 256 invocations, 8 storage buffers. The one
+//! exception is `gemm_cooperative`, for native adapters with matrix units. All of it is asynchronous, because a browser cannot wait. No
+//! call panics or hangs when a device is lost or its memory is exhausted.
 
 mod device;
 mod error;
 mod executor;
+mod gemm;
 mod operands;
 mod pipelines;
 mod prepared;
@@ -25,21 +27,13 @@ use prepared::Prepared;
 pub use device::Fault;
 pub use device::{AdapterChoice, AdapterSummary, adapters};
 pub use error::GpuError;
+pub use gemm::GemmVariant;
 pub use weight::{GpuWeight, WeightPrecision};
 
 use crate::encoder::plan::{BatchData, Plan};
 
 /// Plans that stay prepared: two towers at two capacities each.
 const MAX_PREPARED: usize = 4;
-
-/// How matrices are multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GemmVariant {
-    /// Tiles in workgroup memory; for hardware.
-    Tiled,
-    /// Straight from storage, without barriers; for software adapters.
-    Direct,
-}
 
 /// An open device, its compiled kernels, and the plans prepared for it.
 pub struct GpuBackend {
@@ -57,7 +51,7 @@ impl GpuBackend {
     /// [`GpuError::NoAdapter`] if none is acceptable, [`GpuError::Open`] if it refuses.
     pub async fn new(choice: &AdapterChoice) -> Result<Self, GpuError> {
         let device = Device::open(choice).await?;
-        let gemm = if device.summary.is_software() { GemmVariant::Direct } else { GemmVariant::Tiled };
+        let gemm = GemmVariant::plain(&device.summary);
         Ok(Self { device, gemm, pipelines: Pipelines::default(), prepared: Mutex::default() })
     }
 
