@@ -3,6 +3,7 @@
 mod faults;
 mod kernels;
 mod plans;
+mod tuning;
 
 use std::sync::OnceLock;
 
@@ -11,8 +12,7 @@ use polyglance::gpu::{AdapterChoice, GemmVariant, GpuBackend, GpuError, GpuWeigh
 use polyglance::kernels::{Counts, Rows};
 use polyglance::platform::block_on;
 
-const GEMM_VARIANTS: [GemmVariant; 4] =
-    [GemmVariant::Tiled, GemmVariant::Direct, GemmVariant::Cooperative8, GemmVariant::Cooperative16];
+const GEMM_VARIANTS: [GemmVariant; 4] = [GemmVariant::Tiled, GemmVariant::Direct, GemmVariant::Cooperative8, GemmVariant::Cooperative16];
 
 /// A backend for each way to multiply matrices, opened once. Empty, with a printed notice, on a machine without any adapter.
 fn backends() -> &'static [GpuBackend] {

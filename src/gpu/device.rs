@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::GpuError;
+use super::{GemmVariant, GpuError};
 
 /// Which adapter to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,9 @@ impl AdapterSummary {
         let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
         let name = if info.name.is_empty() { "(unnamed)".to_owned() } else { info.name };
         let (features, limits) = (adapter.features(), adapter.limits());
-        let matrix_sides = if features.contains(COOPERATIVE) { matrix_sides(&adapter.cooperative_matrix_properties()) } else { Vec::new() };
+        // Mesa's software driver announces matrices that its own vectors are too short for, and wgpu panics when asked for them.
+        let usable = features.contains(COOPERATIVE) && info.subgroup_max_size >= 8;
+        let matrix_sides = if usable { matrix_sides(&adapter.cooperative_matrix_properties()) } else { Vec::new() };
         Self { name, backend: info.backend, driver, device_type: info.device_type, features, limits, matrix_sides }
     }
 
@@ -127,6 +129,8 @@ pub enum Fault {
     DeviceLost,
     /// The next upload or run finds no memory.
     OutOfMemory,
+    /// From now on plans that run with this variant compute nonsense, as if the driver had miscompiled it.
+    Miscompiled(GemmVariant),
 }
 
 /// An open device with its queue and its health.
@@ -136,12 +140,13 @@ pub(super) struct Device {
     pub(super) summary: AdapterSummary,
     lost: Arc<Mutex<Option<String>>>,
     starved: AtomicBool,
+    miscompiled: Mutex<Vec<GemmVariant>>,
 }
 
 impl Device {
     /// Opens the chosen adapter's device with the adapter's own limits on memory and WebGPU's defaults for everything else.
     pub(super) async fn open(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        let (adapter, mut summary) = choose(choice).await?;
+        let (adapter, summary) = choose(choice).await?;
         let required_limits = wgpu::Limits {
             max_buffer_size: summary.limits.max_buffer_size,
             max_storage_buffer_binding_size: summary.limits.max_storage_buffer_binding_size,
@@ -154,14 +159,7 @@ impl Device {
             // within workgroup memory, whose sizes follow from the matrices' side, and run in uniform control flow.
             descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
-        let mut opened = adapter.request_device(&descriptor).await;
-        if opened.is_err() && !summary.matrix_sides.is_empty() {
-            // Some drivers announce what they then refuse.
-            summary.matrix_sides.clear();
-            descriptor.required_features = wgpu::Features::empty();
-            descriptor.experimental_features = wgpu::ExperimentalFeatures::disabled();
-            opened = adapter.request_device(&descriptor).await;
-        }
+        let opened = adapter.request_device(&descriptor).await;
         let (raw, queue) = opened.map_err(|error| GpuError::Open { adapter: summary.to_string(), reason: error.to_string() })?;
         let lost = Arc::new(Mutex::new(None));
         let report = Arc::clone(&lost);
@@ -171,7 +169,7 @@ impl Device {
         });
         // The default handler panics. What no scope of `guarded` catches concerns no call, so it is only logged.
         raw.on_uncaptured_error(Arc::new(|error| tracing::error!("uncaptured GPU error: {error}")));
-        Ok(Self { raw, queue, summary, lost, starved: AtomicBool::new(false) })
+        Ok(Self { raw, queue, summary, lost, starved: AtomicBool::new(false), miscompiled: Mutex::default() })
     }
 
     /// Bytes of the largest buffer that a shader can see.
@@ -218,7 +216,13 @@ impl Device {
         match fault {
             Fault::DeviceLost => self.raw.destroy(),
             Fault::OutOfMemory => self.starved.store(true, Ordering::Relaxed),
+            Fault::Miscompiled(gemm) => self.miscompiled.lock().unwrap_or_else(PoisonError::into_inner).push(gemm),
         }
+    }
+
+    /// Whether [`Fault::Miscompiled`] was asked for.
+    pub(super) fn miscompiles(&self, gemm: GemmVariant) -> bool {
+        self.miscompiled.lock().unwrap_or_else(PoisonError::into_inner).contains(&gemm)
     }
 }
 

@@ -50,13 +50,7 @@ static VARIANTS: [Traits; 4] = [
         matrix_side: Some(16),
         ..TILED
     },
-    Traits {
-        variant: GemmVariant::Cooperative8,
-        name: "cooperative_8",
-        f16: &shaders::GEMM_COOPERATIVE_8,
-        matrix_side: Some(8),
-        ..TILED
-    },
+    Traits { variant: GemmVariant::Cooperative8, name: "cooperative_8", f16: &shaders::GEMM_COOPERATIVE_8, matrix_side: Some(8), ..TILED },
     TILED,
     Traits {
         variant: GemmVariant::Direct,

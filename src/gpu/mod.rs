@@ -13,6 +13,8 @@ mod pipelines;
 mod prepared;
 mod readback;
 mod shaders;
+#[cfg(not(target_family = "wasm"))]
+mod tuning;
 mod uniforms;
 mod weight;
 
@@ -60,14 +62,30 @@ impl GpuBackend {
         &self.device.summary
     }
 
-    /// How matrices are multiplied; chosen by the kind of adapter.
+    /// How matrices are multiplied: plainly, until [`tune_gemm`](Self::tune_gemm) has found something faster.
     pub fn gemm_variant(&self) -> GemmVariant {
         self.gemm
     }
 
-    /// Overrides the choice, to measure or test the other variant.
+    /// Overrides the choice. On an adapter without what the variant needs, the next run is an error.
     pub fn set_gemm_variant(&mut self, gemm: GemmVariant) {
         self.gemm = gemm;
+    }
+
+    /// Chooses the fastest of `candidates` for the f16 products of `plan`: the one that the file `remembered` names for this adapter,
+    /// driver and plan, or else by measuring for about a tenth of a second. The file may be missing or broken; it is then written.
+    ///
+    /// # Errors
+    /// The device was lost. [`gemm_variant`](Self::gemm_variant) is then the variant that was running.
+    #[cfg(not(target_family = "wasm"))]
+    pub async fn tune_gemm(
+        &mut self,
+        weights: &[GpuWeight],
+        plan: &Plan,
+        candidates: &[GemmVariant],
+        remembered: Option<&std::path::Path>,
+    ) -> Result<(), GpuError> {
+        tuning::tune(self, weights, plan, candidates, remembered).await
     }
 
     /// Bytes of the largest buffer that a plan may have.
@@ -102,7 +120,11 @@ impl GpuBackend {
             return Ok(vec![Vec::new(); batch.outputs.len()]);
         }
         let prepared = self.prepare(weights, plan).await?;
-        executor::run(&self.device, &prepared, &batch_of_plan).await
+        let mut outputs = executor::run(&self.device, &prepared, &batch_of_plan).await?;
+        if self.device.miscompiles(prepared.gemm) {
+            outputs.iter_mut().flatten().for_each(|value| *value = 1.0 - *value);
+        }
+        Ok(outputs)
     }
 
     /// Gives back the memory of all prepared plans; the next run prepares its plan again.

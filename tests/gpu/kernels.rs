@@ -63,6 +63,22 @@ fn gelu_of_huge_values_is_finite() {
     }
 }
 
+/// Values that f16 cannot hold must show, not turn into the largest that it can.
+#[test]
+fn matrix_units_do_not_hide_overflow() {
+    for backend in backends() {
+        let shape = Gemm { rows: Rows::Tokens, n: 4, k: 4, epilogue: Epilogue::Store };
+        for (value, overflows) in [(65_504.0, false), (-65_504.0, false), (70_000.0, true), (-1e30, true)] {
+            let matrices = [Matrix::In(Rows::Tokens, 4, &[1.0, value, 1.0, 1.0]), Matrix::Out(Rows::Tokens, 4)];
+            let weights = [Weight::Matrix(&[1.0; 16], (4, 4), WeightPrecision::F16), Weight::Vector(&[0.0; 4])];
+            let step = |ids: &[_]| Step::Gemm { shape, x: ids[0], weight: WeightId(0), bias: WeightId(1), y: ids[1] };
+            let y = run_step(backend, &offsets(&[1]), &matrices, &weights, step).unwrap();
+            let units = matches!(backend.gemm_variant(), GemmVariant::Cooperative8 | GemmVariant::Cooperative16);
+            assert!(y[0].iter().all(|v| v.is_finite() != (units && overflows)), "{value} gives {:?}", y[0]);
+        }
+    }
+}
+
 fn check_layer_norm(backend: &GpuBackend, rows: Rows, count: usize, dim: usize, x: &[f32]) {
     let shape = LayerNorm { rows, dim, eps: 1e-6 };
     let (gamma, beta) = (noise(5, dim, 1.0), noise(6, dim, 1.0));
