@@ -30,7 +30,7 @@ fn main() {
 fn backend(gemm: GemmVariant) -> &'static Result<GpuBackend, GpuError> {
     static BACKENDS: [OnceLock<Result<GpuBackend, GpuError>>; 4] = [const { OnceLock::new() }; 4];
     BACKENDS[gemm as usize].get_or_init(|| {
-        let mut backend = block_on(GpuBackend::new(&AdapterChoice::Any))?;
+        let mut backend = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any))?;
         backend.set_gemm_variant(gemm);
         Ok(backend)
     })

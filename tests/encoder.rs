@@ -209,7 +209,7 @@ mod on_gpu {
 
     /// What the check makes of a gemm, chosen for the adapter, and its faults.
     fn check_faulty(choose: impl Fn(&AdapterSummary) -> (GemmVariant, Vec<Fault>)) -> Option<DeviceDescription> {
-        let Ok(backend) = block_on(GpuBackend::new(&AdapterChoice::Any)) else {
+        let Ok(backend) = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any)) else {
             println!("SKIPPED: no GPU adapter here, not even a software one");
             return None;
         };
@@ -243,7 +243,7 @@ mod on_gpu {
     #[test]
     fn a_gemm_that_the_driver_rejects_gives_way_to_the_plain_one() {
         let cooperative = [GemmVariant::Cooperative8, GemmVariant::Cooperative16];
-        let Ok(backend) = block_on(GpuBackend::new(&AdapterChoice::Any)) else { return };
+        let Ok(backend) = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any)) else { return };
         if cooperative.iter().any(|gemm| gemm.runs_on(backend.info())) {
             return println!("SKIPPED: {} has matrix units, so it rejects no gemm", backend.info());
         }

@@ -22,7 +22,7 @@ fn backends() -> &'static [GpuBackend] {
 
 /// Opens a backend of its own, for tests that break it.
 fn open(gemm: GemmVariant) -> Option<GpuBackend> {
-    match block_on(GpuBackend::new(&AdapterChoice::Any)) {
+    match block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any)) {
         Ok(backend) if !gemm.runs_on(backend.info()) => {
             eprintln!("SKIPPED: {} has no matrix units for {gemm:?}", backend.info());
             None

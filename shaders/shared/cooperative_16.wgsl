@@ -1,4 +1,4 @@
-// cooperative_16 — matrices of 16 x 16, as the units of NVIDIA, AMD and Intel multiply them
+// cooperative_16 — matrices of 16 x 16, as the units of NVIDIA and AMD multiply them
 
 const SIDE = 16u;
 alias Left = coop_mat16x16<f16, A>;

@@ -18,6 +18,7 @@ pub(super) trait Backend {
     async fn upload(&self, values: &[f32], shape: WeightShape) -> Result<Self::Weight, EncoderError>;
 
     /// May choose between equivalent ways to run plans like this one.
+    #[cfg(feature = "gpu")]
     async fn tune(&mut self, _weights: &[Self::Weight], _plan: &Plan) -> Result<(), EncoderError> {
         Ok(())
     }
@@ -68,7 +69,7 @@ mod gpu {
     pub(in crate::encoder) struct Mode {
         /// How it stores matrices.
         pub(in crate::encoder) precision: WeightPrecision,
-        /// Whether it keeps to the gemm that every adapter can run.
+        /// Whether it keeps to what every adapter can do, and so to the plain gemm.
         pub(in crate::encoder) plain: bool,
     }
 
@@ -81,7 +82,13 @@ mod gpu {
 
     impl Gpu {
         pub(in crate::encoder) async fn open(choice: AdapterChoice, mode: Mode) -> Result<Self, GpuError> {
-            Ok(Self { backend: GpuBackend::new(&choice).await?, choice, mode })
+            // Matrix units multiply f16 only, and what is experimental in wgpu is not asked for in vain.
+            let backend = if mode.plain || mode.precision == WeightPrecision::F32 {
+                GpuBackend::new(&choice).await?
+            } else {
+                GpuBackend::with_matrix_units(&choice).await?
+            };
+            Ok(Self { backend, choice, mode })
         }
 
         fn plain_gemm(&self) -> GemmVariant {

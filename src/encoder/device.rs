@@ -48,7 +48,7 @@ pub enum Precision {
     Auto,
     /// f32.
     F32,
-    /// f16 on a GPU, at half the memory. The CPU backend computes in f32 whatever is asked.
+    /// f16 on a GPU, at half the memory and on matrix units where they are faster. The CPU backend computes in f32 whatever is asked.
     F16,
 }
 

@@ -32,7 +32,8 @@ pub struct AdapterSummary {
     pub features: wgpu::Features,
     /// Limits it supports.
     pub limits: wgpu::Limits,
-    /// Sides of the square matrices that its matrix units multiply, f16 × f16 added up in f32. Empty without such units, and in browsers.
+    /// Sides of the square matrices that its matrix units multiply, f16 × f16 added up in f32. Empty without such units, in browsers,
+    /// and on a device that was opened without them.
     pub matrix_sides: Vec<u32>,
 }
 
@@ -144,19 +145,22 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// Opens the chosen adapter's device with the adapter's own limits on memory and WebGPU's defaults for everything else.
-    pub(super) async fn open(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        let (adapter, summary) = choose(choice).await?;
+    /// Opens the chosen adapter's device with the adapter's own limits on memory and WebGPU's defaults for everything else, except for
+    /// its matrix units if they are asked for.
+    pub(super) async fn open(choice: &AdapterChoice, matrix_units: bool) -> Result<Self, GpuError> {
+        let (adapter, mut summary) = choose(choice).await?;
         let required_limits = wgpu::Limits {
             max_buffer_size: summary.limits.max_buffer_size,
             max_storage_buffer_binding_size: summary.limits.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
         let mut descriptor = wgpu::DeviceDescriptor { label: Some("polyglance"), required_limits, ..Default::default() };
-        if !summary.matrix_sides.is_empty() {
+        if !matrix_units {
+            summary.matrix_sides.clear();
+        } else if !summary.matrix_sides.is_empty() {
             descriptor.required_features = COOPERATIVE;
             // SAFETY: the experiment that is used is cooperative matrices, in `gemm_cooperative.wgsl` alone. Its loads and stores stay
-            // within workgroup memory, whose sizes follow from the matrices' side, and run in uniform control flow.
+            // within workgroup memory, whose sizes follow from the matrices' side, and all invocations of a subgroup take part in each.
             descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
         }
         let opened = adapter.request_device(&descriptor).await;

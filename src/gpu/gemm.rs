@@ -89,6 +89,7 @@ impl GemmVariant {
     }
 
     /// The variant called `name`.
+    #[cfg(not(target_family = "wasm"))]
     pub(super) fn named(name: &str) -> Option<Self> {
         VARIANTS.iter().find(|traits| traits.name == name).map(|traits| traits.variant)
     }

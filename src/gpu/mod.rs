@@ -52,7 +52,19 @@ impl GpuBackend {
     /// # Errors
     /// [`GpuError::NoAdapter`] if none is acceptable, [`GpuError::Open`] if it refuses.
     pub async fn new(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        let device = Device::open(choice).await?;
+        Self::open(choice, false).await
+    }
+
+    /// Opens the adapter of choice with its matrix units, if it has any, for the cooperative variants of gemm.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn with_matrix_units(choice: &AdapterChoice) -> Result<Self, GpuError> {
+        Self::open(choice, true).await
+    }
+
+    async fn open(choice: &AdapterChoice, matrix_units: bool) -> Result<Self, GpuError> {
+        let device = Device::open(choice, matrix_units).await?;
         let gemm = GemmVariant::plain(&device.summary);
         Ok(Self { device, gemm, pipelines: Pipelines::default(), prepared: Mutex::default() })
     }

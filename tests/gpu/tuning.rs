@@ -106,4 +106,5 @@ fn software_adapters_have_one_candidate_and_others_begin_plain() {
     }
     let Ok(backend) = block_on(GpuBackend::new(&AdapterChoice::Any)) else { return };
     assert_eq!(backend.gemm_variant(), GemmVariant::plain(backend.info()));
+    assert!(backend.info().matrix_sides.is_empty(), "matrix units are opened only when asked for");
 }
