@@ -22,6 +22,9 @@ const WIDTH: usize = 768;
 /// How often a plan repeats its step, so that transfers and submission do not count.
 const REPEATS: usize = 8;
 
+/// Of those, the ones that the adapter can run are measured.
+const GEMM_VARIANTS: [GemmVariant; 4] = [GemmVariant::Tiled, GemmVariant::Direct, GemmVariant::Cooperative8, GemmVariant::Cooperative16];
+
 fn main() {
     match backend(GemmVariant::Tiled) {
         Ok(backend) => println!("{}", backend.info()),
@@ -31,11 +34,9 @@ fn main() {
 }
 
 fn backend(gemm: GemmVariant) -> &'static Result<GpuBackend, GpuError> {
-    static TILED: OnceLock<Result<GpuBackend, GpuError>> = OnceLock::new();
-    static DIRECT: OnceLock<Result<GpuBackend, GpuError>> = OnceLock::new();
-    let slot = if gemm == GemmVariant::Tiled { &TILED } else { &DIRECT };
-    slot.get_or_init(|| {
-        let mut backend = block_on(GpuBackend::new(&AdapterChoice::Any))?;
+    static BACKENDS: [OnceLock<Result<GpuBackend, GpuError>>; 4] = [const { OnceLock::new() }; 4];
+    BACKENDS[gemm as usize].get_or_init(|| {
+        let mut backend = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any))?;
         backend.set_gemm_variant(gemm);
         Ok(backend)
     })
@@ -49,7 +50,7 @@ fn time(
     weights: impl Fn(&GpuBackend) -> Result<Vec<GpuWeight>, GpuError>,
     step: Step,
 ) {
-    let Ok(backend) = backend(gemm) else { return };
+    let Some(backend) = backend(gemm).as_ref().ok().filter(|backend| gemm.runs_on(backend.info())) else { return };
     let counts = Counts { tokens: TOKENS, segments: SEGMENTS };
     let mut plan = Plan::new(counts);
     for (index, &(rows, cols)) in buffers.iter().enumerate() {
@@ -65,7 +66,7 @@ fn time(
     bencher.counter(ItemsCount::new(flops)).bench(|| block_on(backend.run(&weights, &plan, &batch)).map(|_| ()));
 }
 
-#[divan::bench(args = [GemmVariant::Tiled, GemmVariant::Direct], consts = [false, true])]
+#[divan::bench(args = GEMM_VARIANTS, consts = [false, true])]
 fn gemm<const F16: bool>(bencher: Bencher<'_, '_>, variant: GemmVariant) {
     let precision = if F16 { WeightPrecision::F16 } else { WeightPrecision::F32 };
     let shape = Gemm { rows: Rows::Tokens, n: WIDTH, k: WIDTH, epilogue: Epilogue::Store };

@@ -59,10 +59,7 @@ pub(super) fn workgroups(step: &Step, counts: Counts, gemm: super::GemmVariant) 
     };
     let segments = u64::from(counts.segments);
     match step {
-        Step::Gemm { shape, .. } => match gemm {
-            super::GemmVariant::Tiled => rows(shape.rows).div_ceil(64) * (shape.n as u64).div_ceil(64),
-            super::GemmVariant::Direct => (rows(shape.rows).div_ceil(4) * (shape.n as u64).div_ceil(4)).div_ceil(WORKGROUP),
-        },
+        Step::Gemm { shape, .. } => gemm.workgroups(rows(shape.rows), shape.n as u64),
         Step::LayerNorm { shape, .. } => rows(shape.rows),
         Step::Attention { shape, .. } => u64::from(counts.query_tiles) * shape.heads as u64,
         Step::PoolingAttention { shape, .. } => segments * shape.heads as u64,

@@ -48,19 +48,13 @@ impl Variant {
         let plain = |shader| Some(Self { shader, constant: None });
         match step {
             Step::Gemm { shape, .. } => {
-                let shader = match (gemm, precision) {
-                    (GemmVariant::Tiled, WeightPrecision::F32) => &shaders::GEMM_F32,
-                    (GemmVariant::Tiled, WeightPrecision::F16) => &shaders::GEMM_F16,
-                    (GemmVariant::Direct, WeightPrecision::F32) => &shaders::GEMM_DIRECT_F32,
-                    (GemmVariant::Direct, WeightPrecision::F16) => &shaders::GEMM_DIRECT_F16,
-                };
                 // As numbered in `shaders/shared/gemm_epilogue.wgsl`.
                 let epilogue = match shape.epilogue {
                     Epilogue::Store => 0,
                     Epilogue::Gelu => 1,
                     Epilogue::Accumulate => 2,
                 };
-                Some(Self { shader, constant: Some(("epilogue", epilogue)) })
+                Some(Self { shader: gemm.shader(precision), constant: Some(("epilogue", epilogue)) })
             }
             Step::Attention { shape, .. } => {
                 Some(Self { shader: &shaders::ATTENTION, constant: Some(("head4", (shape.head_dim / 4) as u32)) })

@@ -26,6 +26,10 @@ pub(super) static GEMM_F32: Shader = shader!("gemm.f32" = "gemm" + "gemm_epilogu
 pub(super) static GEMM_F16: Shader = shader!("gemm.f16" = "gemm" + "gemm_epilogue" + "weight_f16" + "outer" + "batch");
 pub(super) static GEMM_DIRECT_F32: Shader = shader!("gemm_direct.f32" = "gemm_direct" + "gemm_epilogue" + "weight_f32" + "batch");
 pub(super) static GEMM_DIRECT_F16: Shader = shader!("gemm_direct.f16" = "gemm_direct" + "gemm_epilogue" + "weight_f16" + "batch");
+pub(super) static GEMM_COOPERATIVE_8: Shader =
+    shader!("gemm_cooperative.8" = "gemm_cooperative" + "cooperative_8" + "gemm_epilogue" + "weight_f16" + "batch");
+pub(super) static GEMM_COOPERATIVE_16: Shader =
+    shader!("gemm_cooperative.16" = "gemm_cooperative" + "cooperative_16" + "gemm_epilogue" + "weight_f16" + "batch");
 pub(super) static LAYER_NORM: Shader = shader!("layer_norm" = "layer_norm" + "reduce" + "batch");
 pub(super) static ATTENTION: Shader = shader!("attention" = "attention" + "outer" + "batch");
 pub(super) static POOLING_ATTENTION: Shader = shader!("pooling_attention" = "pooling_attention" + "reduce" + "batch");
@@ -46,11 +50,13 @@ mod tests {
     use super::*;
     use crate::gpu::uniforms;
 
-    static ALL: [&Shader; 13] = [
+    static ALL: [&Shader; 15] = [
         &GEMM_F32,
         &GEMM_F16,
         &GEMM_DIRECT_F32,
         &GEMM_DIRECT_F16,
+        &GEMM_COOPERATIVE_8,
+        &GEMM_COOPERATIVE_16,
         &LAYER_NORM,
         &ATTENTION,
         &POOLING_ATTENTION,
@@ -69,12 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn every_shader_is_valid_on_baseline_webgpu() {
+    fn every_shader_is_valid_and_needs_no_more_than_it_may() {
         // naga counts `unpack2x16float` as optional because old OpenGL lacks it; in WebGPU it is not.
         let baseline = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let cooperative = baseline | Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
         for shader in ALL {
             let module = parse(shader);
-            let valid = Validator::new(ValidationFlags::all(), baseline).validate(&module);
+            let allowed = if shader.name.starts_with("gemm_cooperative") { cooperative } else { baseline };
+            let valid = Validator::new(ValidationFlags::all(), allowed).validate(&module);
             valid.unwrap_or_else(|error| panic!("{}: {}", shader.name, error.emit_to_string(shader.wgsl)));
             let [entry] = module.entry_points.as_slice() else { panic!("{} has several entry points", shader.name) };
             assert_eq!(shader.name.split('.').next(), Some(entry.name.as_str()));
