@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod export;
 mod init;
 
 use clap::{Parser, Subcommand};
@@ -14,12 +15,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Export(export::Arguments),
     Init(init::Arguments),
 }
 
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Export(arguments) => export::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }
 }
