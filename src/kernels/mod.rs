@@ -11,8 +11,9 @@ pub mod gemm;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod pooling_attention;
+pub mod product;
 pub mod select_last;
-pub(crate) mod simd;
+pub mod simd;
 mod tile;
 
 pub use attention::Attention;

@@ -3,7 +3,7 @@
 use pulp::{Simd, WithSimd};
 
 /// Runs `op` with the best instruction set of this machine.
-pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
+pub fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
     pulp::Arch::new().dispatch(op)
 }
 
@@ -22,7 +22,7 @@ pub(crate) fn instruction_set() -> String {
 ///
 /// x = n·ln 2 + r with |r| ≤ ½ ln 2; eʳ by a polynomial; 2ⁿ through the exponent bits. Adding 1.5·2²³ rounds to an integer.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const ROUND: f32 = 12_582_912.0;
     let splat = |v| simd.splat_f32s(v);
     let x = simd.min_f32s(simd.max_f32s(x, splat(-87.3)), splat(88.0));
@@ -42,7 +42,7 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 
 /// The tanh approximation of GELU, x·σ(2u) with u = √(2/π)·(x + 0.044715·x³): `gelu_pytorch_tanh`, flax's default.
 #[inline(always)]
-pub(crate) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const SCALE: f32 = -2.0 * 0.797_884_6;
     let square = simd.mul_f32s(x, x);
     let inner = simd.mul_add_e_f32s(square, simd.splat_f32s(SCALE * 0.044_715), simd.splat_f32s(SCALE));
