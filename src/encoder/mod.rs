@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub use device::{DeviceChoice, DeviceDescription, EncoderOptions, Precision};
 pub use error::EncoderError;
 pub use plan::{BatchData, Buffer, BufferId, Plan, Role, Slots, Step, WeightId};
-pub use position::PositionTable;
+pub use position::{PositionTable, resize_weights};
 pub use text::TextTower;
 pub use vision::{HiddenLayer, VisionTower};
 pub use weights::{Transform, WeightShape, WeightSpec};

@@ -12,6 +12,7 @@ pub mod image_to_patches;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod pooling_attention;
+pub mod product;
 pub(crate) mod resize;
 pub mod scores_top_k;
 pub mod select_last;

@@ -26,23 +26,33 @@ pub struct OutputTensor<'a> {
 pub enum OutputValues<'a> {
     /// Single precision.
     F32(&'a [f32]),
+    /// Half precision.
+    F16(&'a [half::f16]),
     /// Signed 32-bit integers.
     I32(&'a [i32]),
 }
 
 impl OutputValues<'_> {
-    const SIZE: u64 = 4;
-
     fn dtype(&self) -> &'static str {
         match self {
             Self::F32(_) => "F32",
+            Self::F16(_) => "F16",
             Self::I32(_) => "I32",
+        }
+    }
+
+    /// Bytes of one number.
+    fn size(&self) -> u64 {
+        match self {
+            Self::F32(_) | Self::I32(_) => 4,
+            Self::F16(_) => 2,
         }
     }
 
     fn len(&self) -> u64 {
         match self {
             Self::F32(values) => values.len() as u64,
+            Self::F16(values) => values.len() as u64,
             Self::I32(values) => values.len() as u64,
         }
     }
@@ -50,6 +60,7 @@ impl OutputValues<'_> {
     fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::F32(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
+            Self::F16(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
             Self::I32(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
         }
     }
@@ -94,7 +105,7 @@ fn header(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> 
         if element_count(&tensor.shape) != Some(tensor.values.len()) {
             return Err(bad(&format!("shape {:?} does not hold {} values", tensor.shape, tensor.values.len())));
         }
-        let end = cursor + tensor.values.len() * OutputValues::SIZE;
+        let end = cursor + tensor.values.len() * tensor.values.size();
         let entry = serde_json::json!({ "dtype": tensor.values.dtype(), "shape": tensor.shape, "data_offsets": [cursor, end] });
         header.insert(tensor.name.clone(), entry);
         cursor = end;

@@ -1,14 +1,11 @@
 //! Initial weights, as big_vision draws them (`models/vit.py`, `models/proj/image_text/text_transformer.py`, flax defaults where those
 //! files are silent). t′ = ln 10 and b = −10 as in SigLIP's Algorithm 1.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
-use anyhow::Context;
 use polyglance::config::ModelConfig;
 use polyglance::platform::for_each_chunk;
-use polyglance::weights::{OutputTensor, OutputValues, TensorSpec, expected_tensors, replace_file, write_safetensors};
+use polyglance::weights::{TensorSpec, expected_tensors};
 
+use super::folder::NamedValues;
 use crate::random::Stream;
 
 /// How one tensor is drawn.
@@ -21,23 +18,10 @@ enum Distribution {
     Uniform(f32),
 }
 
-/// Writes `config.json` and `model.safetensors` into a new folder.
-pub(crate) fn write(config: &ModelConfig, seed: u64, folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir(folder).with_context(|| format!("cannot create the folder {}", folder.display()))?;
-    let specs = expected_tensors(config);
-    let values: Vec<Vec<f32>> = specs.iter().map(|spec| draw(spec, seed)).collect();
-    let tensors: Vec<_> = specs
-        .into_iter()
-        .zip(&values)
-        .map(|(TensorSpec { name, shape }, values)| OutputTensor { name, shape, values: OutputValues::F32(values) })
-        .collect();
-    // transformers refuses files that do not say which framework wrote them.
-    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    write_safetensors(&folder.join("model.safetensors"), &tensors, &metadata)?;
-    let json = serde_json::to_vec_pretty(&config.to_json())?;
-    replace_file(&folder.join("config.json"), |writer| writer.write_all(&json))?;
-    println!("{}: {} parameters, seed {seed}", folder.display(), config.parameters());
-    Ok(())
+/// Every tensor of an untrained model, in the order of [`expected_tensors`]. Equal seeds give equal values.
+pub fn initial_values(config: &ModelConfig, seed: u64) -> Vec<NamedValues> {
+    let draw = |spec: TensorSpec| NamedValues { values: draw(&spec, seed), name: spec.name, shape: spec.shape };
+    expected_tensors(config).into_iter().map(draw).collect()
 }
 
 fn draw(spec: &TensorSpec, seed: u64) -> Vec<f32> {
@@ -92,23 +76,5 @@ mod tests {
             let is_constant = matches!(got, Distribution::Constant(_)) || got == Distribution::Normal(1e-6);
             assert_eq!(is_constant, want_constant, "{} is {got:?}", spec.name);
         }
-    }
-
-    #[test]
-    fn an_untrained_model_opens_and_is_reproducible() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut config = polyglance::config::PRESETS[15].config;
-        (config.vision.tower.width, config.vision.tower.heads, config.vision.tower.depth, config.vision.tower.mlp_dim) = (16, 2, 1, 32);
-        config.text.tower = config.vision.tower;
-        (config.text.projection_dim, config.text.vocab_size) = (16, 50);
-        let bytes = |name: &str, seed| {
-            write(&config, seed, &folder.path().join(name)).expect("it is written");
-            std::fs::read(folder.path().join(name).join("model.safetensors")).expect("it is there")
-        };
-        let first = bytes("a", 1);
-        assert_eq!(first, bytes("b", 1));
-        assert_ne!(first, bytes("c", 2));
-        let opened = polyglance::platform::block_on(polyglance::weights::Checkpoint::open(&folder.path().join("a")));
-        assert_eq!(*opened.expect("it opens").config(), config);
     }
 }

@@ -1,0 +1,28 @@
+//! The command line: one file per command.
+
+mod export;
+mod init;
+
+use clap::{Parser, Subcommand};
+
+/// Trains SigLIP 2 models.
+#[derive(Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Export(export::Arguments),
+    Init(init::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub(crate) fn run() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Command::Export(arguments) => export::run(arguments),
+        Command::Init(arguments) => init::run(arguments),
+    }
+}

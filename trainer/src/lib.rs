@@ -1,0 +1,12 @@
+//! Training of SigLIP 2 models: the towers as differentiable modules, the losses, and what a run needs around them.
+//!
+//! Configurations, images, texts and checkpoint files are `polyglance`'s, so that training and inference cannot prepare their inputs
+//! differently.
+
+// burn's tensors nest more types than the default depth.
+#![recursion_limit = "256"]
+
+pub mod losses;
+pub mod model;
+mod ops;
+pub mod random;

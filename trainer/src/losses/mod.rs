@@ -1,0 +1,7 @@
+//! What a model is trained to make small.
+
+mod sigmoid;
+mod step;
+
+pub use sigmoid::{PairGradients, sigmoid_loss, sigmoid_loss_gradients};
+pub use step::{StepOptions, StepResult, loss_and_gradients};

@@ -1,0 +1,155 @@
+//! The gradient of a batch, in as much memory as allowed.
+//!
+//! The loss touches embeddings only, and its gradient with respect to them is known in closed form. So a batch is embedded, the loss
+//! gives d loss / d embeddings, and the towers pull that back: at once, or micro-batch by micro-batch with a second forward pass
+//! (gradient caching; exact, since no image sees another before the loss), or block by block (activation checkpointing).
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use polyglance::image::{PatchBatch, Patches};
+use polyglance::text::Tokens;
+
+use super::sigmoid::{PairGradients, sigmoid_loss_gradients};
+use crate::model::{ModelError, ModelGradients, Siglip, TokenRows, Trace, pull_back, to_host};
+
+/// What a step may keep in memory. None of it changes the result.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StepOptions {
+    /// Rows of logits at a time; all if absent.
+    pub loss_chunk: Option<usize>,
+    /// Pairs whose activations are held at a time; all if absent.
+    pub micro_batch: Option<usize>,
+    /// Whether blocks are computed again in the backward pass.
+    pub recompute_blocks: bool,
+}
+
+/// A batch's loss and gradient.
+#[derive(Clone, Debug)]
+pub struct StepResult {
+    /// The sigmoid loss.
+    pub loss: f32,
+    /// Its gradient.
+    pub gradients: ModelGradients,
+}
+
+/// Loss and gradient of a batch of pairs; text i belongs to image i.
+///
+/// # Errors
+/// Images and texts that are no pairs or that the model cannot read; a device that fails.
+pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], options: StepOptions) -> Result<StepResult, ModelError> {
+    if images.len() != texts.len() {
+        return Err(ModelError::Pairs { images: images.len(), texts: texts.len() });
+    }
+    let micro_batches = match options.micro_batch {
+        Some(pairs) if pairs > 0 && pairs < texts.len() => split(images, texts, pairs),
+        _ => vec![(images.clone(), texts)],
+    };
+    let cached = micro_batches.len() > 1;
+    let embed = |(images, texts): &(PatchBatch, &[Tokens]), keep| Pending::embed(model, images, texts, keep);
+    let keep = if options.recompute_blocks { Keep::BlockInputs } else { Keep::Graph };
+    let first = if cached { Keep::Nothing } else { keep };
+    let pending = micro_batches.iter().map(|pairs| embed(pairs, first)).collect::<Result<Vec<_>, _>>()?;
+    let PairGradients { loss, images: image_gradients, texts: text_gradients, logit_scale, logit_bias } = sigmoid_loss_gradients(
+        Tensor::cat(pending.iter().map(|pending| pending.images.value()).collect(), 0),
+        Tensor::cat(pending.iter().map(|pending| pending.texts.value()).collect(), 0),
+        model.logit_scale.val(),
+        model.logit_bias.val(),
+        options.loss_chunk.unwrap_or(texts.len()),
+    );
+    let mut gradients = ModelGradients::default();
+    gradients.add_dense("logit_scale", logit_scale);
+    gradients.add_dense("logit_bias", logit_bias);
+    let mut start = 0;
+    for (pairs, pending) in micro_batches.iter().zip(pending) {
+        let (images, texts) = pairs;
+        let rows = |gradient: &Tensor<2>| gradient.clone().narrow(0, start, texts.len());
+        let pending = if cached { embed(pairs, keep)? } else { pending };
+        pending.pull_back(model, images, [rows(&image_gradients), rows(&text_gradients)], &mut gradients)?;
+        start += texts.len();
+    }
+    let loss = to_host(loss)?.first().copied().unwrap_or(f32::NAN);
+    Ok(StepResult { loss, gradients })
+}
+
+fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) -> Vec<(PatchBatch, &'a [Tokens])> {
+    let patch_dim = images.values().len() / images.tokens().max(1);
+    let mut rest = images.values();
+    let mut patches = images.grids().iter().map(|&grid| {
+        let (values, after) = rest.split_at(grid.patches() * patch_dim);
+        rest = after;
+        Patches { grid, values: values.to_vec() }
+    });
+    texts.chunks(pairs).map(|texts| (PatchBatch::pack(&patches.by_ref().take(texts.len()).collect::<Vec<_>>()), texts)).collect()
+}
+
+/// A micro-batch between its embedding and its backward pass.
+struct Pending {
+    images: Embedded,
+    texts: Embedded,
+    tokens: TokenRows,
+}
+
+/// What is kept of a forward pass.
+#[derive(Clone, Copy)]
+enum Keep {
+    /// Everything.
+    Graph,
+    /// What entered each block.
+    BlockInputs,
+    /// Embeddings only: the pass has to be repeated.
+    Nothing,
+}
+
+/// Embeddings, and what was kept of their computation: their own graph if there is no trace.
+struct Embedded {
+    embeddings: Tensor<2>,
+    trace: Option<Trace>,
+}
+
+impl Embedded {
+    /// The embeddings outside any graph.
+    fn value(&self) -> Tensor<2> {
+        self.embeddings.clone().without_autodiff()
+    }
+}
+
+impl Pending {
+    fn embed(model: &Siglip, images: &PatchBatch, texts: &[Tokens], keep: Keep) -> Result<Self, ModelError> {
+        let tokens = model.token_rows(texts)?;
+        let whole = |embeddings| Embedded { embeddings, trace: None };
+        let traced = |(embeddings, trace)| Embedded { embeddings, trace: Some(trace) };
+        let (images, texts) = match keep {
+            Keep::Graph => (whole(model.embed_images(images)?), whole(model.embed_token_rows(&tokens))),
+            Keep::BlockInputs => (traced(model.trace_images(images)?), traced(model.trace_texts(&tokens))),
+            Keep::Nothing => {
+                let plain = model.valid();
+                (whole(plain.embed_images(images)?), whole(plain.embed_token_rows(&tokens.clone().plain())))
+            }
+        };
+        Ok(Self { images, texts, tokens })
+    }
+
+    /// Adds the micro-batch's gradients, given those of its embeddings.
+    fn pull_back(
+        self,
+        model: &Siglip,
+        batch: &PatchBatch,
+        [image_gradient, text_gradient]: [Tensor<2>; 2],
+        into: &mut ModelGradients,
+    ) -> Result<(), ModelError> {
+        let Self { images, texts, tokens } = self;
+        match images.trace {
+            Some(trace) => model.pull_back_images(batch, trace, image_gradient, into)?,
+            None => into.collect(model, &mut pull_back(images.embeddings, image_gradient)),
+        }
+        match texts.trace {
+            Some(trace) => model.pull_back_texts(&tokens, trace, text_gradient, into)?,
+            None => {
+                let mut gradients = pull_back(texts.embeddings, text_gradient);
+                into.collect(model, &mut gradients);
+                into.collect_tokens(&tokens, &mut gradients)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! The loss in its several forms, and steps in less memory.
+
+use burn::tensor::{Distribution, Tensor};
+use polyglance_trainer::losses::{StepOptions, loss_and_gradients, sigmoid_loss, sigmoid_loss_gradients};
+
+use crate::support::{Numbers, flex, model, norms};
+
+fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().unwrap()
+}
+
+fn close(what: &str, got: &[f32], want: &[f32], bar: f64) {
+    let (difference, norm) = norms(got, want);
+    assert!(difference <= bar * norm.max(1e-6), "{what} differs by {difference:.2e} of {norm:.2e}");
+}
+
+/// Closed-form gradients, in any chunks, against the graph's. 1e-5 is what reordering sums of f32 may cost.
+#[test]
+fn chunked_losses_are_the_full_loss_on_ragged_sizes() {
+    let device = flex();
+    for pairs in [1, 2, 7, 10] {
+        let random = |seed: u64| {
+            device.seed(seed);
+            let x = Tensor::<2>::random([pairs, 12], Distribution::Normal(0.0, 1.0), &device);
+            let norms = x.clone().powf_scalar(2.0).sum_dim(1).sqrt();
+            (x / norms).detach().require_grad()
+        };
+        let (images, texts) = (random(1), random(2));
+        let scalar = |value: f32| Tensor::<1>::from_floats([value], &device).require_grad();
+        let (scale, bias) = (scalar(2.5), scalar(-3.0));
+        let full = sigmoid_loss(images.clone(), texts.clone(), scale.clone(), bias.clone());
+        let gradients = full.backward();
+        for chunk in [1, 3, 4, 100] {
+            let got = sigmoid_loss_gradients(images.clone(), texts.clone(), scale.clone(), bias.clone(), chunk);
+            close("the loss", &host(got.loss), &host(full.clone()), 1e-6);
+            close("dX", &host(got.images), &host(images.grad(&gradients).unwrap()), 1e-5);
+            close("dY", &host(got.texts), &host(texts.grad(&gradients).unwrap()), 1e-5);
+            close("dt′", &host(got.logit_scale), &host(scale.grad(&gradients).unwrap()), 1e-5);
+            close("db", &host(got.logit_bias), &host(bias.grad(&gradients).unwrap()), 1e-5);
+        }
+    }
+}
+
+/// SigLIP's Algorithm 1 written as it stands, in f64.
+#[test]
+fn the_loss_is_the_papers_even_where_exp_overflows() {
+    let device = flex();
+    let rows = [[1.0f32, 0.0], [0.6, 0.8], [0.0, -1.0]];
+    for (scale, bias) in [(2.3f32, -10.0f32), (6.0, 50.0), (6.0, -400.0)] {
+        let mut want = 0.0;
+        for (i, x) in rows.iter().enumerate() {
+            for (j, y) in rows.iter().enumerate() {
+                let cosine: f64 = x.iter().zip(y).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+                let logit = f64::from(scale).exp() * cosine + f64::from(bias);
+                let against = if i == j { -logit } else { logit };
+                want += against.max(0.0) + (-against.abs()).exp().ln_1p();
+            }
+        }
+        want /= 3.0;
+        let embeddings = || Tensor::<2>::from_floats(rows, &device);
+        let scalar = |value| Tensor::<1>::from_floats([value], &device);
+        let got = host(sigmoid_loss(embeddings(), embeddings(), scalar(scale), scalar(bias)))[0];
+        assert!((f64::from(got) - want).abs() <= 1e-5 * want, "{got} instead of {want}");
+    }
+}
+
+/// Gradient caching, chunks and recomputed blocks change memory, not the result: 1e-5 is for reordered sums.
+#[test]
+fn memory_options_do_not_change_the_result() {
+    let (model, numbers) = (model("naflex", &flex()), Numbers::open("naflex/batch.safetensors"));
+    let (images, texts) = numbers.batch("");
+    let whole = loss_and_gradients(&model, &images, &texts, StepOptions::default()).unwrap();
+    for micro_batch in [None, Some(1), Some(3), Some(100)] {
+        for recompute_blocks in [false, true] {
+            let options = StepOptions { loss_chunk: Some(2), micro_batch, recompute_blocks };
+            let got = loss_and_gradients(&model, &images, &texts, options).unwrap();
+            assert!((got.loss - whole.loss).abs() <= 1e-5 * whole.loss, "{options:?}");
+            assert_eq!(got.gradients.tokens.ids, whole.gradients.tokens.ids);
+            assert_eq!(got.gradients.dense.len(), whole.gradients.dense.len());
+            close("the token rows", &got.gradients.tokens.values, &whole.gradients.tokens.values, 1e-5);
+            for (name, gradient) in &got.gradients.dense {
+                // In theory this gradient is zero, so that nothing but rounding is left of it.
+                if !name.ends_with("k_proj.bias") {
+                    close(name, &host(gradient.clone()), &host(whole.gradients.dense[name].clone()), 1e-4);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn unequal_numbers_of_images_and_texts_are_an_error() {
+    let (model, numbers) = (model("naflex", &flex()), Numbers::open("naflex/batch.safetensors"));
+    let (images, texts) = numbers.batch("");
+    let error = loss_and_gradients(&model, &images, &texts[1..], StepOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("7 images and 6 texts"), "{error}");
+}
