@@ -27,13 +27,15 @@ pub struct Metadata {
 pub struct Region {
     /// Its class.
     pub label: Option<String>,
+    /// Code points of the emoji that it shows, which name its class better: names change with the language.
+    pub glyph: Option<String>,
 }
 
 impl Metadata {
-    /// The image's class: its own label, or that of its only region.
+    /// The image's class: its own label, or the glyph or label of its only region.
     pub fn class(&self) -> Option<&str> {
         let only = match self.regions.as_slice() {
-            [region] => region.label.as_deref(),
+            [region] => region.glyph.as_deref().or(region.label.as_deref()),
             _ => None,
         };
         self.label.as_deref().or(only)

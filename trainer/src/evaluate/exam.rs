@@ -101,7 +101,8 @@ pub struct PerImage {
 }
 
 impl Exam {
-    /// Questions on `held_out`: classification if there are classes, retrieval among the first `retrieval_images` images with captions.
+    /// Questions on `held_out`: classification if there are classes, retrieval among the first `retrieval_images` images with captions
+    /// (none if that is 0).
     ///
     /// # Errors
     /// A template without exactly one `{}`, or a language that neither classes nor captions have.
@@ -270,6 +271,16 @@ impl Marks {
     /// Zero-shot top-1 by language.
     pub fn zero_shot(&self) -> impl Iterator<Item = (&str, &ZeroShot)> {
         self.parts.iter().filter_map(|part| Some((part.language.as_str(), part.zero_shot.as_ref()?)))
+    }
+
+    /// Every share at 1 by name, such as `zero_shot/ja` and `text_to_image/en`, for logs of a training run.
+    pub fn scalars(&self) -> Vec<(String, f64)> {
+        let zero_shot = self.zero_shot().map(|(language, marks)| (format!("zero_shot/{language}"), marks.top_1.value));
+        let retrieval = self.retrieval().flat_map(|(language, marks)| {
+            let by_text = (format!("text_to_image/{language}"), marks.text_to_image.at_1.value);
+            [by_text, (format!("image_to_text/{language}"), marks.image_to_text.at_1.value)]
+        });
+        zero_shot.chain(retrieval).collect()
     }
 
     /// Retrieval by language.
