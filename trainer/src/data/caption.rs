@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::draw::{below, weighted};
+use super::draw::weighted;
 use super::example::{Bad, Example, Reason};
 use crate::random::Stream;
 
@@ -114,7 +114,7 @@ impl CaptionChoice {
         let weight = |language: &String| if self.languages.is_empty() { 1.0 } else { self.languages.get(language).copied().unwrap_or(0.0) };
         let drawn = weighted(captions.keys().map(weight), self.stream.uniform(2 * ordinal));
         if let Some(captions) = drawn.and_then(|index| captions.values_mut().nth(index)) {
-            let index = below(self.stream, 2 * ordinal + 1, captions.len() as u64) as usize;
+            let index = self.stream.below(2 * ordinal + 1, captions.len() as u64) as usize;
             return Ok(Cow::Owned(captions.swap_remove(index)));
         }
         match text? {

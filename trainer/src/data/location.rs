@@ -117,6 +117,7 @@ fn expand_braces(pattern: &str, expanded: &mut Vec<String>) -> Result<(), DataEr
     let Some((first, last)) = inside.split_once("..") else {
         return inside.split(',').try_for_each(choose);
     };
+    // Leading zeros count, as in a shell: {00..10} begins with 00.
     let (Ok(from), Ok(to)) = (first.parse::<u64>(), last.parse::<u64>()) else {
         return Err(bad("a range in braces is two numbers, as in {000..127}"));
     };
