@@ -273,16 +273,6 @@ impl Marks {
         self.parts.iter().filter_map(|part| Some((part.language.as_str(), part.zero_shot.as_ref()?)))
     }
 
-    /// Every share at 1 by name, such as `zero_shot/ja` and `text_to_image/en`, for logs of a training run.
-    pub fn scalars(&self) -> Vec<(String, f64)> {
-        let zero_shot = self.zero_shot().map(|(language, marks)| (format!("zero_shot/{language}"), marks.top_1.value));
-        let retrieval = self.retrieval().flat_map(|(language, marks)| {
-            let by_text = (format!("text_to_image/{language}"), marks.text_to_image.at_1.value);
-            [by_text, (format!("image_to_text/{language}"), marks.image_to_text.at_1.value)]
-        });
-        zero_shot.chain(retrieval).collect()
-    }
-
     /// Retrieval by language.
     pub fn retrieval(&self) -> impl Iterator<Item = (&str, &Retrieval)> {
         self.parts.iter().filter_map(|part| Some((part.language.as_str(), part.retrieval.as_ref()?)))

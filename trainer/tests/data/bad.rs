@@ -75,6 +75,17 @@ fn names_from_pax_records_are_read() {
 }
 
 #[test]
+fn a_name_above_the_limit_is_damage() {
+    // A name is stored with a zero at its end.
+    let named = |length: usize| read(&tar(&[("n".repeat(length - 5) + ".png", vec![1])]));
+    let limit = 64 << 10;
+    for length in [limit - 1, limit] {
+        assert_eq!(named(length).1, []);
+    }
+    assert_eq!(named(limit + 1), (vec![], vec![Reason::DamagedShard]));
+}
+
+#[test]
 fn a_member_above_the_limit_is_left_out() {
     let sizes = |size: usize| read(&tar(&[("a.png".to_owned(), vec![0; size]), ("b.png".to_owned(), vec![1])]));
     let limit = 64 << 20;

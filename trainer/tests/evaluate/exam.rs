@@ -108,8 +108,6 @@ fn who_knows_everything_gets_full_marks() {
     let counts: Vec<_> = marks.retrieval().map(|(language, marks)| (language, marks.images, marks.captions)).collect();
     // Of the first six images with captions, three have a German one.
     assert_eq!(counts, [("de", 3, 3), ("en", 6, 12)]);
-    let scalars = marks.scalars();
-    assert!(scalars.len() == 6 && scalars.contains(&("zero_shot/en".to_owned(), 1.0)), "{scalars:?}");
     for (_, retrieval) in marks.retrieval() {
         assert_eq!((retrieval.text_to_image.at_1.value, retrieval.image_to_text.at_1.value), (1.0, 1.0));
     }
