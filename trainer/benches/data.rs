@@ -23,7 +23,7 @@ const SIDE: u32 = 256;
 const EXAMPLES: usize = 512;
 const BATCH: usize = 64;
 
-/// A NaFlex model with patches of 16 pixels: the released base model's vision tower.
+/// A small tokenizer of the released one's kind.
 static TOKENIZER: LazyLock<Arc<Tokenizer>> = LazyLock::new(|| {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/oracle/fixtures/models/naflex");
     let checkpoint = block_on(Checkpoint::open(&folder)).unwrap();

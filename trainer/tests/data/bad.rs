@@ -236,5 +236,6 @@ fn dropping_a_loader_stops_it_soon() {
     std::thread::sleep(Duration::from_millis(50));
     let start = Instant::now();
     drop(loader);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    // A million images would take minutes.
+    assert!(start.elapsed() < Duration::from_secs(10));
 }
