@@ -56,7 +56,7 @@ fn values(model: &Siglip, wanted: &str) -> Vec<f32> {
     let mut found = Vec::new();
     visit_flat(model, |name, values| {
         if name == wanted {
-            found = values.to_data().to_vec().expect("f32");
+            found = values.to_data().try_to_vec().expect("f32");
         }
     });
     found
@@ -74,7 +74,7 @@ fn follow(recipe: &OptimizerRecipe, fixture: &Fixture, expected: &[BTreeMap<Stri
     let schedule = Schedule { steps: fixture.steps, warmup: fixture.warmup, decay: Decay::Cosine, cooldown: 0 };
     let mut lens = BTreeMap::new();
     let mut model = map_flat(model(), |name, values| {
-        let mut values: Vec<f32> = values.to_data().to_vec().expect("f32");
+        let mut values: Vec<f32> = values.to_data().try_to_vec().expect("f32");
         lens.insert(name.to_owned(), values.len());
         if let Some(start) = fixture.start.get(name) {
             values[..start.len()].copy_from_slice(start);
