@@ -436,9 +436,11 @@ fn an_empty_file_and_a_folder_are_no_sources_of_tensors() {
 fn written_tensors_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("out.safetensors");
+    let halves = [1.5, -65504.0, 6e-8].map(half::f16::from_f32);
     let tensors = [
         OutputTensor { name: "image_embeds".into(), shape: vec![2, 3], values: OutputValues::F32(&[0.5, -1.0, 2.0, 3.0, f32::MIN, 1e-40]) },
         OutputTensor { name: "grid".into(), shape: vec![1, 2], values: OutputValues::I32(&[-7, 9]) },
+        OutputTensor { name: "bias".into(), shape: vec![3], values: OutputValues::F16(&halves) },
     ];
     let metadata = BTreeMap::from([("images".to_owned(), "[\"ä \\\"b\\\".png\"]".to_owned())]);
     write_safetensors(&path, &tensors, &metadata).unwrap();
@@ -449,6 +451,8 @@ fn written_tensors_read_back() {
     assert_eq!(header["__metadata__"]["images"], "[\"ä \\\"b\\\".png\"]");
     assert_eq!(header["image_embeds"], serde_json::json!({ "dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24] }));
     assert_eq!(header["grid"], serde_json::json!({ "dtype": "I32", "shape": [1, 2], "data_offsets": [24, 32] }));
+    assert_eq!(header["bias"], serde_json::json!({ "dtype": "F16", "shape": [3], "data_offsets": [32, 38] }));
+    assert_eq!(bytes[8 + header_len..][32..], [0x00, 0x3e, 0xff, 0xfb, 0x01, 0x00]);
     assert_eq!(bytes[8 + header_len..][24..28], (-7_i32).to_le_bytes());
     assert_eq!(bytes[8 + header_len..][..24], f32_bytes(&[0.5, -1.0, 2.0, 3.0, f32::MIN, 1e-40]));
 }

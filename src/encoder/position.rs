@@ -101,7 +101,8 @@ fn blend(from: &[f32], taps: &[Taps], to: &mut [f32]) {
 
 #[cfg(test)]
 mod tests {
-    use super::taps;
+    use super::{PositionTable, resize_weights, taps};
+    use crate::image::Grid;
 
     /// Rows computed by hand from the formula in the module's source (siglip2 reference, resize of a 16-tap table).
     #[test]
@@ -115,6 +116,22 @@ mod tests {
         let golden = [0.3, 2.5, 8.27273, 17.81818, 30.5, 46.81818, 67.27273, 90.5, 117.36364, 148.72727, 182.5, 216.3];
         for (got, want) in squares(12).iter().zip(golden) {
             assert!((got - want).abs() < 1e-4, "{got} instead of {want}");
+        }
+    }
+
+    /// 1e-6: the sums are the same, in another order.
+    #[test]
+    fn resizing_is_a_product_with_the_weights() {
+        const SIDE: usize = 5;
+        let values: Vec<f32> = (0..SIDE * SIDE * 3).map(|i| (i as f32 * 0.7).sin()).collect();
+        let mut table = PositionTable::new(values.clone(), SIDE);
+        for grid in [(5, 5), (1, 9), (2, 3), (7, 4), (1, 1)].map(|(rows, cols)| Grid { rows, cols }) {
+            let weights = resize_weights(SIDE, grid);
+            let rows = weights.chunks_exact(SIDE * SIDE);
+            let product = rows.flat_map(|row| (0..3).map(|c| row.iter().enumerate().map(|(i, w)| w * values[3 * i + c]).sum::<f32>()));
+            for (got, want) in product.collect::<Vec<_>>().iter().zip(table.rows(grid).iter()) {
+                assert!((got - want).abs() < 1e-6, "{grid:?}: {got} instead of {want}");
+            }
         }
     }
 

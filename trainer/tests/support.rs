@@ -26,8 +26,13 @@ pub(crate) fn flex() -> Device {
     Device::flex().autodiff()
 }
 
-/// A wgpu device: a GPU if there is one, else a software adapter, which has to be asked for by kind. Without any, prints so and returns
-/// `None`: such a test is skipped, visibly.
+/// Whether the long tests were asked for (`cargo xtask test --full`).
+pub(crate) fn full() -> bool {
+    std::env::var_os("POLYGLANCE_FULL").is_some()
+}
+
+/// A wgpu device. Without a GPU, full tests take a software adapter, which has to be asked for by kind and compiles this model's kernels
+/// for minutes. Otherwise prints why and returns `None`: such a test is skipped, visibly.
 #[cfg(feature = "wgpu")]
 pub(crate) fn wgpu() -> Option<Device> {
     use std::sync::OnceLock;
@@ -36,12 +41,13 @@ pub(crate) fn wgpu() -> Option<Device> {
 
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     let open = || {
-        let kinds = [DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0), DeviceKind::Cpu];
+        let mut kinds = vec![DeviceKind::DiscreteGpu(0), DeviceKind::IntegratedGpu(0), DeviceKind::VirtualGpu(0)];
+        kinds.extend(full().then_some(DeviceKind::Cpu));
         kinds.into_iter().find_map(|kind| Device::wgpu_options().device_kind(kind).init().ok())
     };
     let device = DEVICE.get_or_init(open).clone();
     if device.is_none() {
-        println!("SKIPPED: no wgpu adapter here, not even a software one");
+        println!("SKIPPED: no GPU here; POLYGLANCE_FULL=1 runs this on a software adapter, if there is one");
     }
     device.map(Device::autodiff)
 }

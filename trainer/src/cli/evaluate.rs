@@ -18,8 +18,8 @@ use polyglance_trainer::evaluate::{
 /// Judges a model on held-out images: zero-shot classification and retrieval, by language.
 ///
 /// The data are shards in img2dataset's layout. Captions by language stand in `KEY.json` (`{"captions": {"en": ["..."]}}`; a `KEY.txt` has the
-/// language "und"), and so does the class of an image (`"label"`, or that of its only region). The names of the classes stand in
-/// `classes.json` beside the shards: `{"templates": {"en": ["a picture of {}"]}, "classes": [{"label": "1f431", "names": {"en": "cat face"}}]}`.
+/// language "und"), and so does the class of an image: its `"label"`, or the `"glyph"` or `"label"` of its only region. The names of the
+/// classes stand in `classes.json`: `[{"id": "1f431", "names": {"en": "cat face"}}]`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     polyglance-trainer evaluate --model my-model --data shards/test\n  \
@@ -31,16 +31,19 @@ pub(crate) struct Arguments {
     /// Shards: a tar file, a folder, a glob or an http(s) address; {00..31} stands for several.
     #[arg(long, value_name = "SHARDS")]
     data: String,
-    /// Class names and prompts [default: classes.json in the folder of the shards, if there is one].
+    /// Names of the classes [default: classes.json beside the shards or in the folder above, if there is one].
     #[arg(long, value_name = "FILE")]
     classes: Option<PathBuf>,
+    /// Prompts by language, averaged for each class: {"en": ["a picture of {}"]} [default: the bare names].
+    #[arg(long, value_name = "FILE")]
+    templates: Option<PathBuf>,
     /// Languages to judge in, separated by commas [default: all].
     #[arg(long, value_delimiter = ',', value_name = "CODES")]
     languages: Vec<String>,
     /// Images to read at most.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Images to retrieve among.
+    /// Images to retrieve among; 0 leaves retrieval out.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     retrieval: usize,
     /// How images are fitted into patches: native, squash, letterbox.
@@ -104,12 +107,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn classes(arguments: &Arguments) -> anyhow::Result<Option<ClassList>> {
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
     let data = Path::new(&arguments.data);
-    let folder = if data.is_dir() { Some(data) } else { data.parent() };
-    let beside = folder.map(|folder| folder.join("classes.json")).filter(|file| file.is_file());
+    let folders = [data.is_dir().then_some(data), data.parent()];
+    let beside = folders.into_iter().flatten().map(|folder| folder.join("classes.json")).find(|file| file.is_file());
     let Some(file) = arguments.classes.clone().or(beside) else { return Ok(None) };
-    let json = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(Some(ClassList::from_json(&json).with_context(|| file.display().to_string())?))
+    let templates = arguments.templates.as_deref().map(read).transpose()?;
+    Ok(Some(ClassList::from_json(&read(&file)?, templates.as_deref()).with_context(|| file.display().to_string())?))
 }
 
 fn open(folder: &Path, arguments: &Arguments) -> anyhow::Result<(Encoder, Tokenizer)> {

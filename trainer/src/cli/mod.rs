@@ -1,6 +1,7 @@
 //! The command line: one file per command.
 
 mod evaluate;
+mod export;
 mod init;
 mod train;
 
@@ -17,6 +18,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Evaluate(evaluate::Arguments),
+    Export(export::Arguments),
     Init(init::Arguments),
     Train(train::Arguments),
 }
@@ -25,6 +27,7 @@ enum Command {
 pub(crate) fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Init(arguments) => init::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
     }

@@ -59,9 +59,15 @@ pub(super) struct Outcome {
 
 /// One source as the assembler sees it.
 pub(super) struct SourceWatch {
-    pub(super) pattern: String,
-    pub(super) shard_count: u64,
-    pub(super) list: BadList,
+    pattern: String,
+    shard_count: u64,
+    list: BadList,
+}
+
+impl SourceWatch {
+    pub(super) fn new(pattern: &str, shards: usize) -> Self {
+        Self { pattern: pattern.to_owned(), shard_count: shards as u64, list: BadList::default() }
+    }
 }
 
 /// Fills batches in order.

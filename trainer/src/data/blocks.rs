@@ -11,7 +11,7 @@ use super::draw::shuffle;
 use super::example::{Bad, Example};
 use super::http::HttpOptions;
 use super::location::{OpenShard, Shard};
-use super::pool::Pool;
+use super::pool::{Pool, until_error};
 use super::{Cancel, DataError, limits};
 use crate::random::Stream;
 
@@ -75,13 +75,7 @@ impl Examples {
     pub(super) fn start(shards: Vec<Shard>, order: Order, place: Place, http: HttpOptions, cancel: Cancel) -> Result<Self, DataError> {
         let pattern = order.pattern.clone();
         let mut reader = BlockReader { shards, order, http, cancel, cursor: place.block, ranks: Vec::new(), ranks_epoch: None, open: None };
-        let mut failed = false;
-        let feed = move || {
-            let block = (!failed).then(|| reader.next())?;
-            failed = block.is_err();
-            Some(block)
-        };
-        let blocks = Pool::start("shards", 1, 1, feed, |block| block).map_err(DataError::Threads)?;
+        let blocks = Pool::start("shards", 1, 1, until_error(move || reader.next()), |block| block).map_err(DataError::Threads)?;
         Ok(Self { pattern, blocks, block: Vec::new().into_iter(), count: 0, place, next: place.block })
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::draw::{below, weighted};
+use super::draw::weighted;
 use super::example::{Bad, Example, Reason};
 use crate::random::Stream;
 
@@ -27,13 +27,15 @@ pub struct Metadata {
 pub struct Region {
     /// Its class.
     pub label: Option<String>,
+    /// Code points of the emoji that it shows, which name its class better: names change with the language.
+    pub glyph: Option<String>,
 }
 
 impl Metadata {
-    /// The image's class: its own label, or that of its only region.
+    /// The image's class: its own label, or the glyph or label of its only region.
     pub fn class(&self) -> Option<&str> {
         let only = match self.regions.as_slice() {
-            [region] => region.label.as_deref(),
+            [region] => region.glyph.as_deref().or(region.label.as_deref()),
             _ => None,
         };
         self.label.as_deref().or(only)
@@ -112,7 +114,7 @@ impl CaptionChoice {
         let weight = |language: &String| if self.languages.is_empty() { 1.0 } else { self.languages.get(language).copied().unwrap_or(0.0) };
         let drawn = weighted(captions.keys().map(weight), self.stream.uniform(2 * ordinal));
         if let Some(captions) = drawn.and_then(|index| captions.values_mut().nth(index)) {
-            let index = below(self.stream, 2 * ordinal + 1, captions.len() as u64) as usize;
+            let index = self.stream.below(2 * ordinal + 1, captions.len() as u64) as usize;
             return Ok(Cow::Owned(captions.swap_remove(index)));
         }
         match text? {

@@ -18,15 +18,10 @@ pub(super) fn weighted(weights: impl Iterator<Item = f64> + Clone, uniform: f32)
     last
 }
 
-/// Uniform on 0..n, for n > 0.
-pub(super) fn below(stream: Stream, index: u64, n: u64) -> u64 {
-    ((u128::from(stream.bits(index)) * u128::from(n)) >> 64) as u64
-}
-
 /// Puts `items` in a random order (Fisher and Yates).
 pub(super) fn shuffle<T>(items: &mut [T], stream: Stream) {
     for last in (1..items.len()).rev() {
-        items.swap(last, below(stream, last as u64, last as u64 + 1) as usize);
+        items.swap(last, stream.below(last as u64, last as u64 + 1) as usize);
     }
 }
 

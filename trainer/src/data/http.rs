@@ -78,6 +78,7 @@ impl HttpReader {
 
     fn try_read(&mut self, buffer: &mut [u8]) -> Result<usize, Failure> {
         if self.body.is_none() {
+            // Nothing is left: a request for no bytes would be refused.
             if self.total == Some(self.position) {
                 return Ok(0);
             }
@@ -107,6 +108,7 @@ impl HttpReader {
             ureq::Error::BadUri(_) | ureq::Error::Http(_) | ureq::Error::TooManyRedirects => Failure::Final(error.to_string()),
             error => Failure::Transient(error.to_string()),
         })?;
+        // A proxy may answer 206 with another range than asked for, so what is there decides, not the status.
         let header = |name: HeaderName| response.headers().get(name)?.to_str().ok();
         let (status, etag) = (response.status().as_u16(), header(ETAG).map(str::to_owned));
         let (start, total) = match status {
@@ -132,6 +134,7 @@ impl HttpReader {
     }
 
     fn check_same_file(&mut self, total: Option<u64>, etag: Option<String>) -> Result<(), Failure> {
+        // Before a byte of it is read; a shard of unknown length is measured by the tar reader.
         if let Some(total) = total.filter(|&total| total > limits::SHARD_BYTES) {
             return Err(Failure::Final(format!("it has {total} bytes, more than the {} allowed; split it", limits::SHARD_BYTES)));
         }

@@ -15,10 +15,10 @@ use super::caption::CaptionChoice;
 use super::example::Example;
 use super::location::{self, Shard};
 use super::mix::{Drawn, Mix};
-use super::pool::Pool;
+use super::pool::{Pool, until_error};
 use super::prepare::Preparer;
 use super::schedule::{BatchSize, Budget, Forecast, Schedule};
-use super::statistics::{BadList, Statistics};
+use super::statistics::Statistics;
 use super::{Batch, BatchSource, Cancel, DataError, HttpOptions};
 
 /// One source of examples.
@@ -57,6 +57,10 @@ pub struct DataOptions {
 }
 
 /// Batches made ahead by threads.
+///
+/// Dropping it stops the threads. One that waits for a silent server is waited for until [`HttpOptions::stall_timeout`].
+///
+/// Beside the batches it holds, per source, up to two blocks of [`DataOptions::shuffle_examples`] encoded examples or 256 MiB.
 pub struct Loader {
     batches: Pool<Result<Batch, DataError>>,
     statistics: Arc<Mutex<Statistics>>,
@@ -74,52 +78,30 @@ impl Loader {
         tokenizer: Arc<Tokenizer>,
         position: Option<&DataPosition>,
     ) -> Result<Self, DataError> {
-        let weights = check(options)?;
+        check(options)?;
         let shards = options.sources.iter().map(|source| location::list(&source.pattern)).collect::<Result<Vec<_>, _>>()?;
         let position = resume(options, &shards, position)?;
-        let cancel = Cancel::default();
-        let (schedule, statistics) = (schedule(options, vision)?, Arc::new(Mutex::new(Statistics::default())));
+        let (schedule, cancel) = (schedule(options, vision)?, Cancel::default());
+        let (bad, statistics) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Statistics::default())));
         let captions = CaptionChoice::new(options.seed, options.languages.clone());
         let preparer = Preparer { vision: *vision, resampling: options.resampling, tokenizer, captions };
-        let watch = |(source, shards): (&SourceOptions, &Vec<Shard>)| SourceWatch {
-            pattern: source.pattern.clone(),
-            shard_count: shards.len() as u64,
-            list: BadList::default(),
-        };
-        let watches = options.sources.iter().zip(&shards).map(watch).collect();
-        let examples = start_sources(options, shards, &position, &cancel)?;
-        let bad = Arc::new(AtomicU64::new(0));
-        let mut feed = Feed {
-            mix: Mix::new(options.seed, weights, examples, position.drawn),
+        let sources = options.sources.iter().zip(&shards).map(|(source, shards)| SourceWatch::new(&source.pattern, shards.len())).collect();
+        let feed = Feed {
+            mix: mix(options, shards, &position, &cancel)?,
             forecast: Forecast::new(schedule.clone(), position.batch),
             bad: Arc::clone(&bad),
-            failed: false,
         };
-        let work = {
-            let preparer = preparer.clone();
-            move |job: Result<Job, DataError>| job.map(|job| job.run(&preparer))
-        };
-        // Enough that no thread waits while one image takes several times as long as others.
-        let ahead = 8 * options.threads.max(1);
-        let outcomes = Pool::start("decode", options.threads, ahead, move || feed.next(), work).map_err(DataError::Threads)?;
-        let mut assembler = Assembler {
-            outcomes,
+        let assembler = Assembler {
+            outcomes: decode_ahead(feed, preparer.clone(), options.threads)?,
             preparer,
             schedule,
             position,
-            sources: watches,
+            sources,
             bad,
             statistics: Arc::clone(&statistics),
             cancel: cancel.clone(),
         };
-        let mut failed = false;
-        let feed = move || {
-            let batch = (!failed).then(|| assembler.next())?;
-            failed = batch.is_err();
-            Some(batch)
-        };
-        let batches = Pool::start("batches", 1, options.batches_ahead, feed, |batch| batch).map_err(DataError::Threads)?;
-        Ok(Self { batches, statistics, cancel })
+        Ok(Self { batches: assemble_ahead(assembler, options.batches_ahead)?, statistics, cancel })
     }
 
     /// Counts since it was opened, batches made ahead included.
@@ -144,21 +126,32 @@ impl Drop for Loader {
     }
 }
 
-/// Refuses impossible options; the weights of the sources.
-fn check(options: &DataOptions) -> Result<Vec<f64>, DataError> {
+fn decode_ahead(mut feed: Feed, preparer: Preparer, threads: usize) -> Result<Pool<Result<Outcome, DataError>>, DataError> {
+    // Enough that no thread waits while one image takes several times as long as others.
+    let ahead = 8 * threads.max(1);
+    let work = move |job: Result<Job, DataError>| job.map(|job| job.run(&preparer));
+    Pool::start("decode", threads, ahead, until_error(move || feed.next()), work).map_err(DataError::Threads)
+}
+
+fn assemble_ahead(mut assembler: Assembler, ahead: usize) -> Result<Pool<Result<Batch, DataError>>, DataError> {
+    Pool::start("batches", 1, ahead, until_error(move || assembler.next()), |batch| batch).map_err(DataError::Threads)
+}
+
+/// Refuses impossible options.
+fn check(options: &DataOptions) -> Result<(), DataError> {
     let refuse = |problem: &str| Err(DataError::Options(problem.to_owned()));
-    let weights: Vec<_> = options.sources.iter().map(|source| source.weight).collect();
-    if weights.is_empty() {
-        return refuse("a recipe needs at least one source of data");
+    let valid = |weight: &f64| weight.is_finite() && *weight >= 0.0;
+    let weights = || options.sources.iter().map(|source| source.weight);
+    if !weights().chain(options.languages.values().copied()).all(|weight| valid(&weight)) {
+        return refuse("weights of sources and languages must be numbers of at least 0");
     }
-    let valid = |weight: &f64| weight.is_finite() && *weight > 0.0;
-    if !weights.iter().all(valid) || !options.languages.values().all(valid) {
-        return refuse("weights of sources and languages must be positive numbers; leave out what should not be used");
+    if weights().sum::<f64>() == 0.0 {
+        return refuse("a recipe needs at least one source of data with a weight above 0");
     }
     if options.shuffle_examples == 0 {
         return refuse("shuffle_examples is 0; 1 means no shuffling within shards");
     }
-    Ok(weights)
+    Ok(())
 }
 
 fn schedule(options: &DataOptions, vision: &VisionConfig) -> Result<Schedule, DataError> {
@@ -199,38 +192,31 @@ fn hash(shards: &[Shard]) -> u64 {
     shards.iter().flat_map(bytes).fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
-fn start_sources(
-    options: &DataOptions,
-    shards: Vec<Vec<Shard>>,
-    position: &DataPosition,
-    cancel: &Cancel,
-) -> Result<Vec<Examples>, DataError> {
+/// Starts to read every source from its place.
+fn mix(options: &DataOptions, shards: Vec<Vec<Shard>>, position: &DataPosition, cancel: &Cancel) -> Result<Mix, DataError> {
     let places = position.sources.iter().map(|source| source.place);
     let start = |(source, (shards, place)): (usize, (Vec<Shard>, Place))| {
         let pattern = options.sources.get(source).map(|source| source.pattern.clone()).unwrap_or_default();
         let order = Order { seed: options.seed, source, pattern, block_examples: options.shuffle_examples };
         Examples::start(shards, order, place, options.http.clone(), cancel.clone())
     };
-    shards.into_iter().zip(places).enumerate().map(start).collect()
+    let sources = shards.into_iter().zip(places).enumerate().map(start).collect::<Result<_, _>>()?;
+    let weights = options.sources.iter().map(|source| source.weight).collect();
+    Ok(Mix::new(options.seed, weights, sources, position.drawn))
 }
 
 /// Gives decoding threads their work.
 struct Feed {
     mix: Mix,
     forecast: Forecast,
+    /// Examples that proved bad since the loader was opened.
     bad: Arc<AtomicU64>,
-    failed: bool,
 }
 
 impl Feed {
-    fn next(&mut self) -> Option<Result<Job, DataError>> {
-        if self.failed {
-            return None;
-        }
+    fn next(&mut self) -> Result<Job, DataError> {
         let max_num_patches = self.forecast.next(self.bad.load(Ordering::Relaxed));
-        let job = self.mix.next().map(|drawn| Job { drawn, max_num_patches });
-        self.failed = job.is_err();
-        Some(job)
+        Ok(Job { drawn: self.mix.next()?, max_num_patches })
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::example::{Bad, Example, ExampleReader, IMAGE_EXTENSIONS, Reason};
 use super::http::{HttpOptions, HttpReader};
+use super::pool::until_error;
 use super::{Cancel, DataError, limits};
 
 /// A unit that is read from front to back.
@@ -116,6 +117,7 @@ fn expand_braces(pattern: &str, expanded: &mut Vec<String>) -> Result<(), DataEr
     let Some((first, last)) = inside.split_once("..") else {
         return inside.split(',').try_for_each(choose);
     };
+    // Leading zeros count, as in a shell: {00..10} begins with 00.
     let (Ok(from), Ok(to)) = (first.parse::<u64>(), last.parse::<u64>()) else {
         return Err(bad("a range in braces is two numbers, as in {000..127}"));
     };
@@ -226,8 +228,7 @@ pub fn examples(pattern: &str, http: &HttpOptions) -> Result<impl Iterator<Item 
     let mut shards = list(pattern)?.into_iter();
     let http = http.clone();
     let mut open: Option<(String, OpenShard)> = None;
-    let mut failed = false;
-    let mut next = move || {
+    let next = move || {
         loop {
             if let Some((name, shard)) = &mut open {
                 match shard.next().map_err(|source| DataError::Read { name: name.clone(), source })? {
@@ -239,11 +240,8 @@ pub fn examples(pattern: &str, http: &HttpOptions) -> Result<impl Iterator<Item 
             open = Some((shard.name(), shard.open(0, &http, &Cancel::default())?));
         }
     };
-    Ok(std::iter::from_fn(move || {
-        let example = (!failed).then(|| next().transpose())??;
-        failed = example.is_err();
-        Some(example)
-    }))
+    let mut next = until_error(next);
+    Ok(std::iter::from_fn(move || next().and_then(Result::transpose)))
 }
 
 #[cfg(test)]

@@ -81,6 +81,16 @@ impl<T: Send + 'static> Pool<T> {
     }
 }
 
+/// A feed that gives what `next` gives, its first error included, and then ends.
+pub(super) fn until_error<T, E>(mut next: impl FnMut() -> Result<T, E>) -> impl FnMut() -> Option<Result<T, E>> {
+    let mut failed = false;
+    move || {
+        let item = (!failed).then(&mut next)?;
+        failed = item.is_err();
+        Some(item)
+    }
+}
+
 impl<T> Drop for Pool<T> {
     fn drop(&mut self) {
         self.window.stop();

@@ -1,5 +1,6 @@
 //! How many patches and images each batch has (arXiv 2502.14786, section 2.4.2: one sequence length per batch).
 
+use polyglance::limits::MAX_NUM_PATCHES;
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -54,8 +55,11 @@ impl Schedule {
         let shape = |budget: &Budget| BatchShape { max_num_patches: budget.max_num_patches, images: images(budget) };
         let shapes: Vec<_> = budgets.iter().map(shape).collect();
         let weights: Vec<_> = budgets.iter().map(|budget| budget.weight).collect();
-        if shapes.iter().any(|shape| shape.images == 0 || shape.max_num_patches == 0) {
-            return Err(DataError::Options("a batch of no images, or of images without patches, teaches nothing".to_owned()));
+        if shapes.iter().any(|shape| shape.images == 0) {
+            return Err(DataError::Options("a batch of no images teaches nothing; its size must be at least 1".to_owned()));
+        }
+        if let Some(wrong) = shapes.iter().map(|shape| shape.max_num_patches).find(|patches| !(1..=MAX_NUM_PATCHES).contains(patches)) {
+            return Err(DataError::Options(format!("a budget is {wrong} patches; it must be 1 to {MAX_NUM_PATCHES}")));
         }
         if !weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) || weights.iter().all(|&weight| weight == 0.0) {
             return Err(DataError::Options("the weights of NaFlex budgets must be numbers of at least 0, and not all 0".to_owned()));

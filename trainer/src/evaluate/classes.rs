@@ -7,16 +7,10 @@ use serde::Deserialize;
 
 use super::EvaluationError;
 
-/// `classes.json`:
-///
-/// ```json
-/// {"templates": {"en": ["{}", "a picture of {}"]},
-///  "classes": [{"label": "1f431", "names": {"en": "cat face", "de": "Katzengesicht"}}]}
-/// ```
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+/// `classes.json`, a list like `[{"id": "1f431", "names": {"en": "cat face", "de": "Katzengesicht"}}]`, and prompts for it.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ClassList {
     /// Prompts by language, `{}` standing for the name; the bare name for a language that is not listed.
-    #[serde(default)]
     pub templates: BTreeMap<String, Vec<String>>,
     /// The classes.
     pub classes: Vec<Class>,
@@ -26,7 +20,7 @@ pub struct ClassList {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Class {
     /// What images of this class are labelled with.
-    pub label: String,
+    pub id: String,
     /// Its name by language; a class without a name in a language is no candidate there.
     pub names: BTreeMap<String, String>,
 }
@@ -50,16 +44,18 @@ impl Prompts {
 }
 
 impl ClassList {
-    /// Reads `classes.json`.
+    /// Reads `classes.json` and, if there is one, a file of templates by language: `{"en": ["{}", "a picture of {}"]}`.
     ///
     /// # Errors
     /// Not JSON of that form, or no class.
-    pub fn from_json(json: &[u8]) -> Result<Self, EvaluationError> {
-        let list: Self = serde_json::from_slice(json).map_err(|error| EvaluationError::Classes(error.to_string()))?;
-        if list.classes.is_empty() {
+    pub fn from_json(classes: &[u8], templates: Option<&[u8]>) -> Result<Self, EvaluationError> {
+        let failed = |what, error: serde_json::Error| EvaluationError::Classes(format!("{what}: {error}"));
+        let classes: Vec<Class> = serde_json::from_slice(classes).map_err(|error| failed("classes", error))?;
+        let templates = templates.map_or(Ok(BTreeMap::new()), serde_json::from_slice).map_err(|error| failed("templates", error))?;
+        if classes.is_empty() {
             return Err(EvaluationError::Classes("it lists no class".to_owned()));
         }
-        Ok(list)
+        Ok(Self { templates, classes })
     }
 
     /// Languages in which at least two classes have a name.
@@ -87,7 +83,7 @@ impl ClassList {
                     prompts.texts.push(expand(template, name)?);
                 }
             }
-            prompts.candidates.insert(class.label.clone(), candidate);
+            prompts.candidates.insert(class.id.clone(), candidate);
         }
         Ok(prompts)
     }

@@ -6,7 +6,7 @@ use super::{Estimate, EvaluationError, Fitting, HeldOut};
 use crate::random::Stream;
 
 /// Ratio of the sides from which an image counts as elongated.
-const ELONGATED: f64 = 2.0;
+const ELONGATED: f64 = 3.0;
 
 /// What is compared: a name, and its share per image.
 type Measure = (&'static str, fn(&PerImage) -> &[Option<f64>]);

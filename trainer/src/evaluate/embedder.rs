@@ -2,15 +2,15 @@
 
 use polyglance::encoder::{Encoder, ImageOutputs};
 use polyglance::image::{PatchBatch, Patches, Resampling};
-use polyglance::platform::{block_on, for_each_chunk};
+use polyglance::platform::block_on;
 use polyglance::tasks::Batcher;
 use polyglance::text::{Tokenizer, Tokens, ensemble};
 use polyglance::{config::VisionConfig, image::ImageError};
 
-use super::EvaluationError;
 use super::classes::Prompts;
 use super::fitting::Fitting;
 use super::held_out::HeldOutImage;
+use super::{EvaluationError, parallel_map};
 
 /// A model under test.
 pub trait Embedder {
@@ -72,11 +72,7 @@ pub(super) fn embed_images(
     let mut tokens = 0;
     let mut batcher = Batcher::new(BATCH_TOKENS);
     for chunk in images.chunks(CHUNK) {
-        let mut prepared: Vec<_> = chunk.iter().map(|image| (image, None)).collect();
-        for_each_chunk(&mut prepared, 1, |_, items| {
-            items.iter_mut().for_each(|(image, patches)| *patches = Some(prepare(image, preparation)));
-        });
-        for patches in prepared.into_iter().filter_map(|(_, patches)| patches) {
+        for patches in parallel_map(chunk, |image| prepare(image, preparation)) {
             let patches = patches?;
             let count = patches.grid.patches();
             tokens += count;

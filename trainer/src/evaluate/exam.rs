@@ -101,7 +101,8 @@ pub struct PerImage {
 }
 
 impl Exam {
-    /// Questions on `held_out`: classification if there are classes, retrieval among the first `retrieval_images` images with captions.
+    /// Questions on `held_out`: classification if there are classes, retrieval among the first `retrieval_images` images with captions
+    /// (none if that is 0).
     ///
     /// # Errors
     /// A template without exactly one `{}`, or a language that neither classes nor captions have.

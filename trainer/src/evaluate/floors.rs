@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use polyglance::image::{Grid, Resampling, patchify};
-use polyglance::platform::for_each_chunk;
 
-use super::EvaluationError;
 use super::exam::{Exam, Part, PartEmbeddings};
 use super::held_out::{HeldOut, HeldOutImage};
+use super::{EvaluationError, parallel_map};
 
 /// Side of the square that images are shrunk to, in pixels.
 const SIDE: usize = 16;
@@ -52,9 +51,7 @@ pub fn pixel_floor(exam: &Exam, held_out: &HeldOut, reference: &HeldOut) -> Resu
 
 /// `[images, PIXEL_DIM]`, from −1 to 1.
 fn pixels(images: &[&HeldOutImage]) -> Result<Vec<f32>, EvaluationError> {
-    let mut rows: Vec<_> = images.iter().map(|image| (image, Ok(Vec::new()))).collect();
-    for_each_chunk(&mut rows, 1, |_, items| items.iter_mut().for_each(|(image, row)| *row = shrink(image)));
-    let rows = rows.into_iter().map(|(_, row)| row).collect::<Result<Vec<_>, _>>()?;
+    let rows = parallel_map(images, |image| shrink(image)).into_iter().collect::<Result<Vec<_>, _>>()?;
     Ok(rows.concat())
 }
 

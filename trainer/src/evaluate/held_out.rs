@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use image::RgbImage;
 use polyglance::image::decode;
 use polyglance::limits::Limits;
-use polyglance::platform::for_each_chunk;
 
-use super::EvaluationError;
+use super::{EvaluationError, parallel_map};
 use crate::data::{self, Bad, DataError, Example, HttpOptions, Reason};
 
 /// The language of captions whose language the data does not tell: a `.txt`.
@@ -54,9 +53,7 @@ impl HeldOut {
             if read.is_empty() {
                 break;
             }
-            let mut checked: Vec<_> = read.into_iter().map(|example| (example, None)).collect();
-            for_each_chunk(&mut checked, 1, |_, items| items.iter_mut().for_each(|(example, image)| *image = Some(check(example))));
-            for result in checked.into_iter().filter_map(|(_, image)| image) {
+            for result in parallel_map(&read, check) {
                 match result {
                     Ok(image) => held_out.images.push(image),
                     Err(bad) => held_out.bad.push(bad),

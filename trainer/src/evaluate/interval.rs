@@ -44,7 +44,7 @@ impl Estimate {
         let value = ratio(&mut groups.iter());
         let n = groups.len() as u64;
         let resample = |round: u64| {
-            let mut drawn = (0..n).filter_map(|i| groups.get(below(stream, round * n + i, n)));
+            let mut drawn = (0..n).filter_map(|i| groups.get(stream.below(round * n + i, n) as usize));
             ratio(&mut drawn)
         };
         let mut ratios: Vec<f64> = (0..RESAMPLES).map(resample).filter(|ratio| ratio.is_finite()).collect();
@@ -92,8 +92,4 @@ pub fn mcnemar(only_first: usize, only_second: usize) -> f64 {
         term += ((n - k) as f64).ln() - ((k + 1) as f64).ln();
     }
     (2.0 * tail).min(1.0)
-}
-
-fn below(stream: Stream, index: u64, n: u64) -> usize {
-    ((u128::from(stream.bits(index)) * u128::from(n)) >> 64) as usize
 }

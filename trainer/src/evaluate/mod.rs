@@ -15,6 +15,7 @@ mod ranking;
 mod report;
 
 use polyglance::image::{ImageError, Resampling};
+use polyglance::platform::for_each_chunk;
 use polyglance::text::{TextError, Tokenizer};
 use polyglance::{config::VisionConfig, weights::WeightsError};
 
@@ -101,4 +102,11 @@ pub fn take(
         }
     }
     Ok(rows)
+}
+
+/// `work` on each item, on all threads, in order.
+fn parallel_map<A: Sync, B: Send>(items: &[A], work: impl Fn(&A) -> B + Sync + Send) -> Vec<B> {
+    let mut results: Vec<Option<B>> = items.iter().map(|_| None).collect();
+    for_each_chunk(&mut results, 1, |index, slot| slot.iter_mut().zip(items.get(index)).for_each(|(slot, item)| *slot = Some(work(item))));
+    results.into_iter().flatten().collect()
 }

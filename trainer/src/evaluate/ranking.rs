@@ -1,10 +1,9 @@
 //! Where the right answers rank: the one computation under classification and retrieval.
 
-use polyglance::platform::for_each_chunk;
 use serde::Serialize;
 
-use super::EvaluationError;
 use super::interval::{Estimate, Group};
+use super::{EvaluationError, parallel_map};
 use crate::random::Stream;
 
 /// Embeddings, row after row. They need not come from a model: raw pixels are judged in the same way.
@@ -81,15 +80,12 @@ pub fn ranks(queries: Embeddings<'_>, candidates: Embeddings<'_>, right: &[Vec<u
     if let Some(query) = right.iter().position(|right| right.is_empty() || right.iter().any(|&index| index >= candidates.rows())) {
         return Err(EvaluationError::Input(format!("query {query} has no right answer among the candidates")));
     }
-    let mut ranks = vec![0; right.len()];
-    for_each_chunk(&mut ranks, 1, |query, rank| {
-        let similarities: Vec<f64> = (0..candidates.rows()).map(|index| dot(queries.row(query), candidates.row(index))).collect();
-        let mine = right.get(query).map_or(&[][..], Vec::as_slice);
-        let best = mine.iter().filter_map(|&index| similarities.get(index)).copied().fold(f64::NEG_INFINITY, f64::max);
-        let ahead = similarities.iter().enumerate().filter(|(index, similarity)| **similarity >= best && !mine.contains(index)).count();
-        rank.fill(ahead);
-    });
-    Ok(ranks)
+    let queries: Vec<_> = right.iter().enumerate().map(|(query, right)| (queries.row(query), right)).collect();
+    Ok(parallel_map(&queries, |(query, right)| {
+        let similarities: Vec<f64> = (0..candidates.rows()).map(|index| dot(query, candidates.row(index))).collect();
+        let best = right.iter().filter_map(|&index| similarities.get(index)).copied().fold(f64::NEG_INFINITY, f64::max);
+        similarities.iter().enumerate().filter(|(index, similarity)| **similarity >= best && !right.contains(index)).count()
+    }))
 }
 
 /// In f64, so that equal embeddings tie whatever stands around them.

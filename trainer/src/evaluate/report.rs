@@ -49,7 +49,7 @@ pub struct Comparison {
     pub with: Fitting,
     /// `zero_shot`, `text_to_image` or `image_to_text`, each at 1.
     pub measure: &'static str,
-    /// `all`, or `elongated`: sides in a ratio of 2 or more.
+    /// `all`, or `elongated`: sides in a ratio of 3 or more.
     pub subset: &'static str,
     /// Images with such questions.
     pub images: usize,

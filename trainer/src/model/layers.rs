@@ -2,11 +2,10 @@
 //! checkpoint; weights are `[outputs, inputs]` as PyTorch has them.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor};
 use polyglance::config::TowerConfig;
 
-use crate::ops::{Packing, attention, gelu_tanh, layer_norm};
+use crate::ops::{Packing, attention, gelu_tanh, layer_norm, linear};
 
 /// y = x·Wᵀ + b.
 #[derive(Module, Debug)]
@@ -24,7 +23,7 @@ impl Linear {
 
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        linear(x, self.weight.val().transpose(), Some(self.bias.val()))
+        linear(x, self.weight.val(), self.bias.val())
     }
 }
 
@@ -94,9 +93,10 @@ impl SelfAttention {
         Self { k_proj: square(), v_proj: square(), q_proj: square(), out_proj: square(), heads: tower.heads }
     }
 
-    fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
-        let (q, k, v) = (self.q_proj.forward(x.clone()), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
-        self.out_proj.forward(attention(q, k, v, packing, packing, self.heads))
+    /// What rows of `asking` read from the rows of `x`, sequence by sequence.
+    fn forward(&self, asking: Tensor<2>, x: Tensor<2>, queries: &Packing, keys: &Packing) -> Tensor<2> {
+        let (q, k, v) = (self.q_proj.forward(asking), self.k_proj.forward(x.clone()), self.v_proj.forward(x));
+        self.out_proj.forward(attention(q, k, v, queries, keys, self.heads))
     }
 }
 
@@ -124,9 +124,26 @@ impl EncoderLayer {
     }
 
     pub(super) fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
-        let x = x.clone() + self.self_attn.forward(self.layer_norm1.forward(x), packing);
+        let normalised = self.layer_norm1.forward(x.clone());
+        let x = x + self.self_attn.forward(normalised.clone(), normalised, packing, packing);
         x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
     }
+
+    /// The same for the last row of every sequence of `length` rows only: `[sequences, width]`.
+    pub(super) fn forward_last(&self, x: Tensor<2>, packing: &Packing, length: usize) -> Tensor<2> {
+        let [rows, width] = x.dims();
+        let sequences = rows / length;
+        let last = |x: Tensor<2>| x.reshape([sequences, length, width]).narrow(1, length - 1, 1).reshape([sequences, width]);
+        let normalised = self.layer_norm1.forward(x.clone());
+        let asking = last(normalised.clone());
+        let x = last(x) + self.self_attn.forward(asking, normalised, &Packing::uniform(sequences, 1), packing);
+        x.clone() + self.mlp.forward(self.layer_norm2.forward(x))
+    }
+}
+
+/// Runs blocks one after another, `[tokens, width]` to the same.
+pub(super) fn run_layers(layers: &[EncoderLayer], x: Tensor<2>, packing: &Packing) -> Tensor<2> {
+    layers.iter().fold(x, |x, layer| layer.forward(x, packing))
 }
 
 /// The blocks of a tower.
@@ -139,11 +156,6 @@ pub struct Encoder {
 impl Encoder {
     pub(super) fn zeros(tower: &TowerConfig, device: &Device) -> Self {
         Self { layers: (0..tower.depth).map(|_| EncoderLayer::zeros(tower, device)).collect() }
-    }
-
-    /// `[tokens, width]` to the same.
-    pub(super) fn forward(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
-        self.layers.iter().fold(x, |x, layer| layer.forward(x, packing))
     }
 }
 

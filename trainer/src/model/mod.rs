@@ -84,7 +84,7 @@ impl Siglip {
     /// A batch that this model cannot read.
     pub fn embed_images(&self, batch: &PatchBatch) -> Result<Tensor<2>, ModelError> {
         let (x, packing) = self.start_images(batch)?;
-        let x = self.vision_model.encoder.forward(x, &packing);
+        let x = layers::run_layers(&self.vision_model.encoder.layers, x, &packing);
         Ok(layers::unit_rows(self.vision_model.pool(x, &packing)))
     }
 
@@ -109,7 +109,7 @@ impl Siglip {
     /// Embeddings `[texts, dim]` of unit length.
     pub fn embed_token_rows(&self, tokens: &TokenRows) -> Tensor<2> {
         let packing = self.text_model.packing(tokens.texts());
-        let x = self.text_model.encoder.forward(self.text_model.embed(tokens), &packing);
+        let x = layers::run_layers(self.text_model.layers(), self.text_model.embed(tokens), &packing);
         layers::unit_rows(self.text_model.pool(x, &packing))
     }
 

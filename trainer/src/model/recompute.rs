@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use polyglance::image::PatchBatch;
 
-use super::layers::{Encoder, unit_rows};
+use super::layers::{EncoderLayer, unit_rows};
 use super::{ModelError, ModelGradients, Siglip, TokenRows};
 use crate::ops::Packing;
 
@@ -19,9 +19,9 @@ pub struct Trace {
 }
 
 impl Trace {
-    fn record(x: Tensor<2>, packing: Packing, encoder: &Encoder) -> Self {
+    fn record(x: Tensor<2>, packing: Packing, layers: &[EncoderLayer]) -> Self {
         let mut inputs = vec![x.clone()];
-        encoder.layers.iter().fold(x, |x, layer| {
+        layers.iter().fold(x, |x, layer| {
             let x = layer.forward(x, &packing);
             inputs.push(x.clone());
             x
@@ -48,7 +48,7 @@ impl Siglip {
     pub fn trace_images(&self, batch: &PatchBatch) -> Result<(Tensor<2>, Trace), ModelError> {
         let plain = self.valid();
         let (x, packing) = plain.start_images(batch)?;
-        let trace = Trace::record(x, packing, &plain.vision_model.encoder);
+        let trace = Trace::record(x, packing, &plain.vision_model.encoder.layers);
         let embeddings = unit_rows(plain.vision_model.pool(trace.output(), &trace.packing));
         Ok((embeddings, trace))
     }
@@ -66,7 +66,7 @@ impl Siglip {
     ) -> Result<(), ModelError> {
         let tower = &self.vision_model;
         let pool = |x, packing: &Packing| unit_rows(tower.pool(x, packing));
-        if let Some(gradient) = self.pull_back_tower(&tower.encoder, pool, trace, gradient, into) {
+        if let Some(gradient) = self.pull_back_tower(&tower.encoder.layers, pool, trace, gradient, into) {
             let mut gradients = pull_back(self.start_images(batch)?.0, gradient);
             into.collect(self, &mut gradients);
         }
@@ -77,7 +77,7 @@ impl Siglip {
     pub fn trace_texts(&self, tokens: &TokenRows) -> (Tensor<2>, Trace) {
         let plain = self.valid();
         let packing = plain.text_model.packing(tokens.texts());
-        let trace = Trace::record(plain.text_model.embed(&tokens.clone().plain()), packing, &plain.text_model.encoder);
+        let trace = Trace::record(plain.text_model.embed(&tokens.clone().plain()), packing, plain.text_model.layers());
         let embeddings = unit_rows(plain.text_model.pool(trace.output(), &trace.packing));
         (embeddings, trace)
     }
@@ -95,7 +95,7 @@ impl Siglip {
     ) -> Result<(), ModelError> {
         let tower = &self.text_model;
         let pool = |x, packing: &Packing| unit_rows(tower.pool(x, packing));
-        if let Some(gradient) = self.pull_back_tower(&tower.encoder, pool, trace, gradient, into) {
+        if let Some(gradient) = self.pull_back_tower(tower.layers(), pool, trace, gradient, into) {
             let mut gradients = pull_back(tower.embed(tokens), gradient);
             into.collect(self, &mut gradients);
             into.collect_tokens(tokens, &mut gradients)?;
@@ -106,7 +106,7 @@ impl Siglip {
     /// From d loss / d embeddings to d loss / d first block's input, block by block.
     fn pull_back_tower(
         &self,
-        encoder: &Encoder,
+        layers: &[EncoderLayer],
         pool: impl Fn(Tensor<2>, &Packing) -> Tensor<2>,
         Trace { packing, mut inputs }: Trace,
         gradient: Tensor<2>,
@@ -119,7 +119,7 @@ impl Siglip {
             input.grad_remove(&mut gradients)
         };
         let mut gradient = step(inputs.pop()?, gradient, &|x| pool(x, &packing))?;
-        for layer in encoder.layers.iter().rev() {
+        for layer in layers.iter().rev() {
             gradient = step(inputs.pop()?, gradient, &|x| layer.forward(x, &packing))?;
         }
         Some(gradient)

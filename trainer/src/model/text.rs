@@ -5,7 +5,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use polyglance::config::TextConfig;
 use polyglance::text::Tokens;
 
-use super::layers::{Embedding, Encoder, LayerNorm, Linear};
+use super::layers::{Embedding, Encoder, EncoderLayer, LayerNorm, Linear};
 use crate::ops::Packing;
 
 /// Token and position embeddings.
@@ -89,11 +89,19 @@ impl TextModel {
         (x.reshape([tokens.texts, self.positions, width]) + positions).reshape([rows, width])
     }
 
-    /// The residual stream after the last block to vectors `[texts, projection_dim]`: the last position stands for the text.
+    /// The blocks between [`embed`](Self::embed) and [`pool`](Self::pool): all but the last.
+    pub(super) fn layers(&self) -> &[EncoderLayer] {
+        self.encoder.layers.split_last().map_or(&[], |(_, others)| others)
+    }
+
+    /// The residual stream before the last block to vectors `[texts, projection_dim]`. The last position stands for the text, so that the
+    /// last block computes no other.
     pub(super) fn pool(&self, x: Tensor<2>, packing: &Packing) -> Tensor<2> {
-        let (texts, width) = (packing.sequences(), x.dims()[1]);
-        let last = x.reshape([texts, self.positions, width]).narrow(1, self.positions - 1, 1).reshape([texts, width]);
-        self.head.forward(self.final_layer_norm.forward(last))
+        let x = match self.encoder.layers.last() {
+            Some(layer) => layer.forward_last(x, packing, self.positions),
+            None => x,
+        };
+        self.head.forward(self.final_layer_norm.forward(x))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::world::*;
-use polyglance_trainer::data::{DataError, HttpOptions, Reason, examples};
+use polyglance_trainer::data::{BatchSize, DataError, DataOptions, HttpOptions, Loader, Reason, examples};
 
 /// Names of the good examples and reasons of the bad ones in a shard.
 fn read(shard: &[u8]) -> (Vec<String>, Vec<Reason>) {
@@ -75,6 +75,17 @@ fn names_from_pax_records_are_read() {
 }
 
 #[test]
+fn a_name_above_the_limit_is_damage() {
+    // A name is stored with a zero at its end.
+    let named = |length: usize| read(&tar(&[("n".repeat(length - 5) + ".png", vec![1])]));
+    let limit = 64 << 10;
+    for length in [limit - 1, limit] {
+        assert_eq!(named(length).1, []);
+    }
+    assert_eq!(named(limit + 1), (vec![], vec![Reason::DamagedShard]));
+}
+
+#[test]
 fn a_member_above_the_limit_is_left_out() {
     let sizes = |size: usize| read(&tar(&[("a.png".to_owned(), vec![0; size]), ("b.png".to_owned(), vec![1])]));
     let limit = 64 << 20;
@@ -121,6 +132,22 @@ fn a_shard_above_the_limit_is_refused_unread() {
     assert!(first(4 << 30).is_none());
     let error = first((4 << 30) + 1).unwrap().unwrap_err().to_string();
     assert!(error.contains("large.tar") && error.contains("split it"), "{error}");
+}
+
+#[test]
+fn any_changed_byte_is_read_or_refused() {
+    let mut shard = shard(0..2);
+    let mut reasons = std::collections::BTreeSet::new();
+    for at in (0..shard.len()).step_by(7) {
+        for change in [1, 0x80, 0xff] {
+            shard[at] ^= change;
+            let (good, bad) = read(&shard);
+            assert!(good.len() + bad.len() <= 4, "byte {at}");
+            reasons.extend(bad);
+            shard[at] ^= change;
+        }
+    }
+    assert!(reasons.contains(&Reason::DamagedShard), "{reasons:?}");
 }
 
 /// A source of `good` and `bad` examples in one shard.
@@ -179,14 +206,36 @@ fn no_data_is_an_error_and_not_an_endless_loop() {
 }
 
 #[test]
+fn options_that_make_no_sense_are_refused_before_anything_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    write_shards(folder.path(), 0, 1, 4);
+    let (config, tokenizer) = model("naflex");
+    let refused = |change: &dyn Fn(&mut DataOptions)| {
+        let mut options = options(&[folder.path().to_str().unwrap()]);
+        change(&mut options);
+        matches!(Loader::open(&options, &config.vision, tokenizer.clone(), None), Err(DataError::Options(_)))
+    };
+    assert!(!refused(&|_| ()));
+    assert!(refused(&|options| options.sources.clear()));
+    assert!(refused(&|options| options.sources[0].weight = 0.0));
+    assert!(refused(&|options| options.sources[0].weight = f64::NAN));
+    assert!(refused(&|options| options.languages = [("en".to_owned(), -1.0)].into()));
+    assert!(refused(&|options| options.shuffle_examples = 0));
+    assert!(refused(&|options| options.budgets.clear()));
+    assert!(refused(&|options| options.budgets[0].max_num_patches = 4097));
+    assert!(refused(&|options| options.batch_size = BatchSize::Images(0)));
+}
+
+#[test]
 fn dropping_a_loader_stops_it_soon() {
     let folder = tempfile::tempdir().unwrap();
     write_shards(folder.path(), 0, 2, 200);
     let mut options = options(&[folder.path().to_str().unwrap()]);
-    options.batch_size = polyglance_trainer::data::BatchSize::Images(1_000_000);
+    options.batch_size = BatchSize::Images(1_000_000);
     let loader = open(&options);
     std::thread::sleep(Duration::from_millis(50));
     let start = Instant::now();
     drop(loader);
-    assert!(start.elapsed() < Duration::from_secs(2));
+    // A million images would take minutes.
+    assert!(start.elapsed() < Duration::from_secs(10));
 }

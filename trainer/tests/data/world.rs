@@ -89,7 +89,7 @@ pub(crate) fn options(patterns: &[&str]) -> DataOptions {
         resampling: Resampling::Hf,
         threads: 2,
         batches_ahead: 1,
-        http: HttpOptions { stall_timeout: Duration::from_secs(5), attempts: 4, backoff: Duration::from_millis(1) },
+        http: HttpOptions { stall_timeout: Duration::from_secs(20), attempts: 4, backoff: Duration::from_millis(1) },
     }
 }
 

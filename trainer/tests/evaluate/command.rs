@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use super::exam::{CLASSES, shard};
+use super::exam::{CLASSES, TEMPLATES, shard};
 
 fn evaluate(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_polyglance-trainer")).arg("evaluate").args(arguments).output().unwrap()
@@ -18,8 +18,23 @@ fn the_command_judges_a_model_folder() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("0.tar"), shard()).unwrap();
     std::fs::write(folder.path().join("classes.json"), CLASSES).unwrap();
+    let templates = folder.path().join("templates.json");
+    std::fs::write(&templates, TEMPLATES).unwrap();
     let (model, data) = (model("naflex"), folder.path().to_str().unwrap());
-    let common = ["--model", &model, "--data", data, "--fitting", "native,squash,letterbox", "--patches", "9,16", "--pixels", data];
+    let common = [
+        "--model",
+        &model,
+        "--data",
+        data,
+        "--templates",
+        templates.to_str().unwrap(),
+        "--fitting",
+        "native,squash,letterbox",
+        "--patches",
+        "9,16",
+        "--pixels",
+        data,
+    ];
     let output = evaluate(&[&common[..], &["--json"]].concat());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

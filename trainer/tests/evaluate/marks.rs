@@ -57,8 +57,8 @@ fn marks_agree_with_numpy_scipy_and_scikit_learn() {
     };
     let held_out = HeldOut { images: (0..fixture.labels.len()).map(image).collect(), bad: Vec::new() };
     let classes: Vec<_> =
-        (0..fixture.classes.len() / fixture.dim).map(|class| format!(r#"{{"label": "{class}", "names": {{"en": "{class}"}}}}"#)).collect();
-    let classes = ClassList::from_json(format!(r#"{{"classes": [{}]}}"#, classes.join(",")).as_bytes()).unwrap();
+        (0..fixture.classes.len() / fixture.dim).map(|class| format!(r#"{{"id": "{class}", "names": {{"en": "{class}"}}}}"#)).collect();
+    let classes = ClassList::from_json(format!("[{}]", classes.join(",")).as_bytes(), None).unwrap();
     let exam = Exam::new(&held_out, Some(&classes), &[], usize::MAX).unwrap();
     let texts = PartEmbeddings { classes: fixture.classes.clone(), captions: fixture.captions.clone() };
     let marks = exam.mark(&fixture.images, fixture.dim, &[texts], 7).unwrap();
@@ -130,5 +130,5 @@ fn what_cannot_be_marked_is_an_error() {
     assert!(ranks(a, a, &[vec![0]]).is_err());
     assert!(ranks(a, a, &[vec![0], vec![]]).is_err());
     assert!(ranks(a, a, &[vec![0], vec![2]]).is_err());
-    assert!(ClassList::from_json(b"{}").is_err() && ClassList::from_json(br#"{"classes": []}"#).is_err());
+    assert!(ClassList::from_json(b"{}", None).is_err() && ClassList::from_json(b"[]", None).is_err());
 }
