@@ -98,6 +98,7 @@ impl Session<'_> {
         let (tokenizer, companions) = self.tokenizer()?;
         let model = self.model(found.is_some())?;
         if recipe.device.gate && recipe.device.kind != DeviceKind::Flex {
+            eprintln!("comparing the gradients of a tiny batch with the CPU's (device.gate=false skips this)");
             compare_with_flex(&model, &StepPlan::new(recipe, &self.groups))?;
         }
         if !recipe.optimizer.first_moment.fits(&model.device()) {
