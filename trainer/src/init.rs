@@ -9,7 +9,7 @@ use polyglance::config::ModelConfig;
 use polyglance::platform::for_each_chunk;
 use polyglance::weights::{OutputTensor, OutputValues, TensorSpec, expected_tensors, replace_file, write_safetensors};
 
-use crate::random::Stream;
+use polyglance_trainer::random::Stream;
 
 /// How one tensor is drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! `polyglance-trainer`: the SigLIP 2 recipe. So far it makes the model that a training run starts from.
 
+mod cli;
 mod init;
-mod random;
 
 use std::path::PathBuf;
 
@@ -37,11 +37,14 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         output: PathBuf,
     },
+    /// Makes emoji world: training data that is rendered here, its tokenizer and sample scenes.
+    Synth(cli::synth::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Init { preset, config, seed, output } => init::write(&model_config(preset, config)?, seed, &output),
+        Command::Synth(arguments) => cli::synth::run(arguments),
     }
 }
 

@@ -3,25 +3,25 @@
 
 /// A named sequence of random numbers.
 #[derive(Clone, Copy)]
-pub(crate) struct Stream {
+pub struct Stream {
     key: u64,
 }
 
 impl Stream {
     /// The stream called `name` under `seed`.
-    pub(crate) fn new(seed: u64, name: &str) -> Self {
+    pub fn new(seed: u64, name: &str) -> Self {
         // FNV-1a: names need to differ, not to be secret.
         let name = name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
         Self { key: mix(seed ^ mix(name)) }
     }
 
     /// Uniform on 0 ≤ u < 1, in steps of 2⁻²⁴.
-    pub(crate) fn uniform(self, index: u64) -> f32 {
+    pub fn uniform(self, index: u64) -> f32 {
         (mix(self.key.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 40) as f32 / (1u32 << 24) as f32
     }
 
     /// Standard normal (Box and Muller 1958).
-    pub(crate) fn normal(self, index: u64) -> f32 {
+    pub fn normal(self, index: u64) -> f32 {
         let (radius, angle) = (1.0 - self.uniform(2 * index), self.uniform(2 * index + 1));
         (-2.0 * radius.ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
     }

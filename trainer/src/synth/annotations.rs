@@ -1,0 +1,98 @@
+//! Names of emoji from Unicode CLDR's annotations, in the JSON form of the npm packages `cldr-annotations-full` and
+//! `cldr-annotations-derived-full` (sequences with gender and skin tone are in the second).
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{SynthError, font::PICTURE_SELECTOR};
+
+/// Names by language, then by emoji without variation selectors.
+pub struct Annotations {
+    by_language: BTreeMap<String, HashMap<String, Name>>,
+}
+
+/// What CLDR says about an emoji in one language.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// What a screen reader says: the label.
+    pub label: String,
+    /// Search words; some are synonyms, others only related.
+    pub keywords: Vec<String>,
+}
+
+/// Either file: `{"annotations": {"annotations": {"🐱": …}}}`, or the same with `annotationsDerived` outside.
+#[derive(Deserialize)]
+struct File {
+    #[serde(alias = "annotationsDerived")]
+    annotations: Inner,
+}
+
+#[derive(Deserialize)]
+struct Inner {
+    annotations: HashMap<String, Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    default: Vec<String>,
+    #[serde(default)]
+    tts: Vec<String>,
+}
+
+impl Annotations {
+    /// Reads the languages from folders, each with `annotations/LANGUAGE/annotations.json` or `annotationsDerived/…` in it or one level
+    /// below (the unpacked packages side by side).
+    ///
+    /// # Errors
+    /// A language that no folder has, or a file of another form.
+    pub fn open(folder: &Path, languages: &[String]) -> Result<Self, SynthError> {
+        let roots = roots(folder)?;
+        let mut by_language = BTreeMap::new();
+        for language in languages {
+            let names = by_language.entry(language.clone()).or_insert_with(HashMap::new);
+            for file in roots.iter().map(|root| root.join(language).join("annotations.json")).filter(|file| file.exists()) {
+                read(&file, names)?;
+            }
+            if names.is_empty() {
+                let problem = format!(
+                    "no annotations for the language {language:?}; unpack the npm packages cldr-annotations-full and \
+                     cldr-annotations-derived-full here, or leave the language out of the recipe"
+                );
+                return Err(SynthError::Annotations { path: folder.to_owned(), problem });
+            }
+        }
+        Ok(Self { by_language })
+    }
+
+    /// The name of an emoji, with or without variation selectors.
+    pub fn name(&self, language: &str, sequence: &str) -> Option<&Name> {
+        self.by_language.get(language)?.get(&sequence.replace(PICTURE_SELECTOR, ""))
+    }
+}
+
+fn roots(folder: &Path) -> Result<Vec<PathBuf>, SynthError> {
+    let below = std::fs::read_dir(folder).map_err(|error| SynthError::read(folder, error))?;
+    let mut places: Vec<PathBuf> = below.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    places.push(folder.to_owned());
+    places.sort();
+    let packages = ["annotations", "annotationsDerived"];
+    Ok(places.iter().flat_map(|place| packages.map(|name| place.join(name))).filter(|root| root.is_dir()).collect())
+}
+
+fn read(file: &Path, names: &mut HashMap<String, Name>) -> Result<(), SynthError> {
+    let json = std::fs::read(file).map_err(|error| SynthError::read(file, error))?;
+    let parsed: File = serde_json::from_slice(&json)
+        .map_err(|error| SynthError::Annotations { path: file.to_owned(), problem: format!("not in CLDR's JSON form: {error}") })?;
+    for (sequence, entry) in parsed.annotations.annotations {
+        if let Some(label) = entry.tts.into_iter().next() {
+            // Numbers of related signs are stored with the words in some languages; spaces that do not break count as spaces.
+            let label = label.replace(['\u{a0}', '\u{202f}'], " ");
+            let keywords = entry.default.into_iter().filter(|keyword| *keyword != label).collect();
+            names.insert(sequence.replace(PICTURE_SELECTOR, ""), Name { label, keywords });
+        }
+    }
+    Ok(())
+}
