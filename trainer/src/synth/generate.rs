@@ -162,7 +162,7 @@ impl<'a> Generator<'a> {
             for (member, fingerprint, attempts) in made? {
                 report.bytes += (member.jpeg.len() + member.text.len() + member.json.len()) as u64;
                 report.redrawn += usize::from(attempts > 0);
-                report.near_duplicates += usize::from(attempts + 1 == ATTEMPTS);
+                report.near_duplicates += usize::from(self.seen.repeats(&fingerprint));
                 fingerprints.push(fingerprint);
                 members.push(member);
             }
@@ -173,14 +173,15 @@ impl<'a> Generator<'a> {
         Ok((report, fingerprints))
     }
 
+    /// A member, its fingerprint and how often it was drawn anew.
     fn member(&self, set: &Set, index: usize) -> Result<(Member, Fingerprint, usize), SynthError> {
+        let name = format!("{}/{index}", set.name);
         let mut attempt = 0;
         loop {
             let plan = (set.plan)(index, attempt);
-            let name = format!("{}/{index}", set.name);
             let rendered = render(set.world, &plan, self.recipe.captions, self.recipe.seed, &name);
             let fingerprint = Fingerprint::of(&rendered.image, &plan.glyphs());
-            if self.seen.repeats(&fingerprint) && attempt + 1 < ATTEMPTS {
+            if attempt < ATTEMPTS && self.seen.repeats(&fingerprint) {
                 attempt += 1;
                 continue;
             }

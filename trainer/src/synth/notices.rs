@@ -41,7 +41,7 @@ speakers of every language.
 pub(super) const SAMPLES: &str = "\
 # Sample scenes
 
-Rendered by `polyglance-trainer synth samples` from Noto Color Emoji (copyright Google LLC, SIL Open Font License 1.1,
-<https://openfontlicense.org>), with names from Unicode CLDR annotations (copyright Unicode, Inc., Unicode License v3,
-<https://www.unicode.org/license.txt>). `samples.json` names the right label of each image in several languages.
+Rendered by `polyglance-trainer synth samples` from Noto Color Emoji (copyright Google LLC, SIL Open Font License 1.1), with
+names from Unicode CLDR annotations (copyright Unicode, Inc., Unicode License v3). `samples.json` names the right label of each image in
+every language, and says what stands where.
 ";

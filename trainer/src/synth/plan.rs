@@ -143,7 +143,7 @@ pub(super) fn next_glyph(world: &World, seed: u64, split: Split, shown: &[usize]
     })
 }
 
-/// A place that covers little of what is there. Two in three scenes' objects do not touch; edges cut off a tenth at most.
+/// A place that covers little of what is there. Two in three objects touch no other; edges cut off a tenth at most.
 fn free_place(placed: &[Placed], room: f32, (height, width): (usize, usize), draw: &mut Draw) -> Option<Pose> {
     let allowed = if draw.chance(0.33) { 0.3 } else { 0.0 };
     (0..40).find_map(|attempt| {
@@ -154,19 +154,23 @@ fn free_place(placed: &[Placed], room: f32, (height, width): (usize, usize), dra
             let length = length as f32;
             if length > 2.0 * margin { draw.between(margin, length - margin) } else { length / 2.0 }
         };
-        let center = [place(height, draw), place(width, draw)];
-        let free = placed.iter().all(|other| covered(center, size, &other.pose) <= allowed);
-        free.then(|| pose(center, size, draw))
+        let pose = pose([place(height, draw), place(width, draw)], size, draw);
+        let free = placed.iter().enumerate().all(|(i, other)| {
+            let later = placed.iter().skip(i + 1).map(|later| covered(&later.pose, &other.pose)).sum::<f32>();
+            covered(&pose, &other.pose) <= allowed && later + covered(&pose, &other.pose) <= 0.5
+        });
+        free.then_some(pose)
     })
 }
 
-/// Share of the smaller of two squares that the other covers, whichever is on top.
-fn covered(center: [f32; 2], size: f32, other: &Pose) -> f32 {
+/// Share of the smaller of two squares that lies in the other, whichever is on top.
+fn covered(one: &Pose, other: &Pose) -> f32 {
+    let smaller = one.size.min(other.size);
     let overlap = |axis: usize| {
-        let distance = (center[axis] - other.center[axis]).abs();
-        ((size + other.size) / 2.0 - distance).clamp(0.0, size.min(other.size))
+        let distance = (one.center[axis] - other.center[axis]).abs();
+        ((one.size + other.size) / 2.0 - distance).clamp(0.0, smaller)
     };
-    overlap(0) * overlap(1) / size.min(other.size).powi(2)
+    overlap(0) * overlap(1) / smaller.powi(2)
 }
 
 fn pose(center: [f32; 2], size: f32, draw: &mut Draw) -> Pose {

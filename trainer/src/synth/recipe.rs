@@ -30,7 +30,7 @@ pub struct SynthRecipe {
     pub longest_side: usize,
     /// Largest ratio of the sides, either way.
     pub aspect: f32,
-    /// Most emoji in a scene.
+    /// Most emoji in a scene, 5 at most.
     pub objects: usize,
     /// Share of the scenes that are signs and receipts.
     pub words_share: f32,
@@ -90,7 +90,7 @@ impl SynthRecipe {
             ("side", self.side as f64, 64.0, 2_048.0),
             ("longest_side", self.longest_side as f64, self.side as f64, 8_192.0),
             ("aspect", self.aspect.into(), 1.0, 16.0),
-            ("objects", self.objects as f64, 1.0, 12.0),
+            ("objects", self.objects as f64, 1.0, 5.0),
             ("words_share", self.words_share.into(), 0.0, 1.0),
             ("captions", self.captions as f64, 1.0, 16.0),
             ("vocab_size", self.vocab_size as f64, 600.0, 1e6),

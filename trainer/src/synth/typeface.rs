@@ -9,15 +9,31 @@ use harfrust::{Buffer, Font, GlyphId, ShapeOptions, ShaperFont, shape};
 
 use super::SynthError;
 
-/// Fonts by script (as `phrases.toml` calls them): file names, index in a collection, Debian's package.
-const FILES: [(&str, &[(&str, u32)], &str); 7] = [
-    ("Latin", &[("NotoSans-Regular.ttf", 0), ("NotoSerif-Bold.ttf", 0), ("DejaVuSans-Bold.ttf", 0)], "fonts-noto-core"),
-    ("Cyrillic", &[("NotoSans-Bold.ttf", 0), ("NotoSerif-Regular.ttf", 0), ("DejaVuSans.ttf", 0)], "fonts-noto-core"),
-    ("Arabic", &[("NotoSansArabic-Regular.ttf", 0), ("NotoNaskhArabic-Bold.ttf", 0)], "fonts-noto-core"),
-    ("Devanagari", &[("NotoSansDevanagari-Regular.ttf", 0), ("NotoSerifDevanagari-Bold.ttf", 0)], "fonts-noto-core"),
-    ("Han", &[("NotoSansCJK-Regular.ttc", 2), ("NotoSansCJK-Bold.ttc", 2)], "fonts-noto-cjk"),
-    ("Kana", &[("NotoSansCJK-Regular.ttc", 0), ("NotoSansCJK-Bold.ttc", 0)], "fonts-noto-cjk"),
-    ("Hangul", &[("NotoSansCJK-Regular.ttc", 1), ("NotoSansCJK-Bold.ttc", 1)], "fonts-noto-cjk"),
+/// Where a script's letters come from.
+struct Source {
+    /// As `phrases.toml` calls it.
+    script: &'static str,
+    /// File names.
+    files: &'static [&'static str],
+    /// Which font of a collection.
+    index: u32,
+    /// Debian's package.
+    package: &'static str,
+}
+
+const fn source(script: &'static str, files: &'static [&'static str], index: u32, package: &'static str) -> Source {
+    Source { script, files, index, package }
+}
+
+const CJK: &[&str] = &["NotoSansCJK-Regular.ttc", "NotoSansCJK-Bold.ttc"];
+const SOURCES: [Source; 7] = [
+    source("Latin", &["NotoSans-Regular.ttf", "NotoSerif-Bold.ttf", "DejaVuSans-Bold.ttf"], 0, "fonts-noto-core"),
+    source("Cyrillic", &["NotoSans-Bold.ttf", "NotoSerif-Regular.ttf", "DejaVuSans.ttf"], 0, "fonts-noto-core"),
+    source("Arabic", &["NotoSansArabic-Regular.ttf", "NotoNaskhArabic-Bold.ttf"], 0, "fonts-noto-core"),
+    source("Devanagari", &["NotoSansDevanagari-Regular.ttf", "NotoSerifDevanagari-Bold.ttf"], 0, "fonts-noto-core"),
+    source("Han", CJK, 2, "fonts-noto-cjk"),
+    source("Kana", CJK, 0, "fonts-noto-cjk"),
+    source("Hangul", CJK, 1, "fonts-noto-cjk"),
 ];
 
 /// Fonts for the scripts of a recipe.
@@ -47,18 +63,19 @@ impl Typefaces {
     pub fn open(folder: &Path, scripts: &[&str]) -> Result<Self, SynthError> {
         let files = fonts_below(folder)?;
         let mut by_script = BTreeMap::new();
-        for (script, names, package) in FILES.into_iter().filter(|(script, ..)| scripts.contains(script)) {
+        for source in SOURCES.iter().filter(|source| scripts.contains(&source.script)) {
             let mut fonts = Vec::new();
-            for (name, index) in names {
-                if let Some(file) = files.iter().find(|file| file.file_name().is_some_and(|found| found == *name)) {
-                    let bytes = std::fs::read(file).map_err(|error| SynthError::read(file, error))?;
-                    fonts.extend(Font::new(bytes, *index));
-                }
+            for file in
+                source.files.iter().filter_map(|name| files.iter().find(|file| file.file_name().is_some_and(|found| found == *name)))
+            {
+                let bytes = std::fs::read(file).map_err(|error| SynthError::read(file, error))?;
+                fonts.extend(Font::new(bytes, source.index));
             }
             if fonts.is_empty() {
-                return Err(SynthError::NoTypeface { script: script.to_owned(), folder: folder.to_owned(), package });
+                let (script, folder) = (source.script.to_owned(), folder.to_owned());
+                return Err(SynthError::NoTypeface { script, folder, package: source.package });
             }
-            by_script.insert(script.to_owned(), fonts);
+            by_script.insert(source.script.to_owned(), fonts);
         }
         Ok(Self { by_script })
     }
