@@ -16,7 +16,7 @@ pub struct Annotations {
 /// What CLDR says about an emoji in one language.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
-    /// What a screen reader says: the label.
+    /// What a screen reader says: the label. A part after a colon ("woman artist: dark skin tone") stands in brackets instead.
     pub label: String,
     /// Search words; some are synonyms, others only related.
     pub keywords: Vec<String>,
@@ -88,11 +88,19 @@ fn read(file: &Path, names: &mut HashMap<String, Name>) -> Result<(), SynthError
         .map_err(|error| SynthError::Annotations { path: file.to_owned(), problem: format!("not in CLDR's JSON form: {error}") })?;
     for (sequence, entry) in parsed.annotations.annotations {
         if let Some(label) = entry.tts.into_iter().next() {
-            // Numbers of related signs are stored with the words in some languages; spaces that do not break count as spaces.
-            let label = label.replace(['\u{a0}', '\u{202f}'], " ");
+            let label = in_a_sentence(&label);
             let keywords = entry.default.into_iter().filter(|keyword| *keyword != label).collect();
             names.insert(sequence.replace(PICTURE_SELECTOR, ""), Name { label, keywords });
         }
     }
     Ok(())
+}
+
+/// A colon inside a list or before another colon would leave open what belongs together. Spaces that do not break become plain ones.
+fn in_a_sentence(label: &str) -> String {
+    let label = label.replace(['\u{a0}', '\u{202f}'], " ");
+    match label.split_once(": ").or_else(|| label.split_once('：')) {
+        Some((thing, detail)) => format!("{} ({})", thing.trim_end(), detail.trim_start()),
+        None => label,
+    }
 }

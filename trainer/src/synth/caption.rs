@@ -73,11 +73,12 @@ fn emoji_caption(world: &World, plan: &Plan, placed: &[Placed], language: usize,
         Form::Places if names.len() <= 2 => places(phrases, plan, &groups, &names),
         _ => None,
     };
+    let is_list = body.is_none();
     let mut caption = body.unwrap_or_else(|| names.join(&phrases.list));
     if let Some(colour) = plan.background.named_colour().and_then(|colour| phrases.colours.get(colour)).filter(|_| draw.chance(0.25)) {
         caption = [caption, fill(&phrases.background, &[("", colour)])].join(&phrases.clause);
     }
-    Some(fill(phrases.frame(plan.split, draw), &[("", &caption)]))
+    Some(fill(phrases.frame(plan.split, is_list, draw), &[("", &caption)]))
 }
 
 /// Things of a kind together, kinds in reading order of their first member.
@@ -146,5 +147,5 @@ fn words_caption(world: &World, plan: &Plan, document: &Document, language: usiz
     }
     let template = if document.kind == Kind::Sign { &phrases.sign } else { &phrases.receipt };
     let body = fill(template, &[("", &lines.join(&phrases.list))]);
-    Some(fill(phrases.frame(plan.split, draw), &[("", &body)]))
+    Some(fill(phrases.frame(plan.split, false, draw), &[("", &body)]))
 }

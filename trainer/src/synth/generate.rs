@@ -81,7 +81,7 @@ impl<'a> Generator<'a> {
         Ok(generator)
     }
 
-    /// Train, validation, test, retrieval and zero-shot sets, in this order: each is checked against those before it.
+    /// Train, validation and test, each checked against those before it; then the retrieval and zero-shot sets, checked against these three.
     ///
     /// # Errors
     /// A shard cannot be written.
@@ -91,13 +91,14 @@ impl<'a> Generator<'a> {
         {
             let wanted = Wanted { split, at_least: 1, words: true };
             let plan = |index, attempt| self.plan_scene(self.world, &split.to_string(), wanted, index, attempt);
-            let made = self.make(&Set { name: &split.to_string(), world: self.world, count, plan: &plan }, progress)?;
-            self.record(&split.to_string(), made);
+            let (made, fingerprints) = self.make(&Set { name: &split.to_string(), world: self.world, count, plan: &plan }, progress)?;
+            fingerprints.into_iter().for_each(|fingerprint| self.seen.insert(fingerprint));
+            self.report.sets.insert(split.to_string(), made);
         }
         self.held_out(self.world, "", progress)
     }
 
-    /// The retrieval and zero-shot sets with another set of pictures.
+    /// The retrieval and zero-shot sets, with the pictures of `world`. Twins of one scene in two fonts are no duplicates.
     ///
     /// # Errors
     /// A shard cannot be written.
@@ -107,8 +108,8 @@ impl<'a> Generator<'a> {
         let wanted = Wanted { split: Split::Test, at_least: 2, words: false };
         // Scenes are told apart by what they show, so another attempt would be another scene: their backgrounds are held out anyway.
         let plan = |index: usize, _| self.plan_scene(world, "retrieval", wanted, chosen.get(index).copied().unwrap_or(index), 0);
-        let made = self.make(&Set { name: &name, world, count: chosen.len(), plan: &plan }, progress)?;
-        self.record(&name, made);
+        let (made, _) = self.make(&Set { name: &name, world, count: chosen.len(), plan: &plan }, progress)?;
+        self.report.sets.insert(name, made);
 
         let name = format!("zero-shot{suffix}");
         let (classes, each) = (world.classes(), self.recipe.zero_shot_per_class);
@@ -116,8 +117,8 @@ impl<'a> Generator<'a> {
             let class = classes.get(index / each.max(1)).copied().unwrap_or(0);
             Plan::portrait(self.recipe, class, &mut self.draw("zero-shot", index, attempt))
         };
-        let made = self.make(&Set { name: &name, world, count: classes.len() * each, plan: &plan }, progress)?;
-        self.record(&name, made);
+        let (made, _) = self.make(&Set { name: &name, world, count: classes.len() * each, plan: &plan }, progress)?;
+        self.report.sets.insert(name, made);
         self.write_json("report.json", &self.report)
     }
 
@@ -194,11 +195,6 @@ impl<'a> Generator<'a> {
             };
             return Ok((member, fingerprint, attempt));
         }
-    }
-
-    fn record(&mut self, name: &str, (report, fingerprints): (SetReport, Vec<Fingerprint>)) {
-        fingerprints.into_iter().for_each(|fingerprint| self.seen.insert(fingerprint));
-        self.report.sets.insert(name.to_owned(), report);
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), SynthError> {

@@ -22,7 +22,7 @@ compressed run-length form (`pycocotools.mask.decode` reads it), `visible` the s
 
 Held out of `train/`: pairs of emoji that never meet there, combinations of colour and shape and of skin tone, gender and profession,
 combinations of background pattern and colour, and the last two wordings of every language. `validation/` has one set of these, `test/`
-and the sets after it another. A scene that repeats an earlier set's scene (equal bytes, or the same things with difference hashes at most
+and the sets after it another. A scene that repeats one of an earlier split (equal bytes, or the same things with difference hashes at most
 3 of 64 bits apart) is drawn anew.
 
 Names stand in the captions as CLDR prints them, in phrases that need no inflection. Numerals and phrases were not checked by native
@@ -43,5 +43,5 @@ pub(super) const SAMPLES: &str = "\
 
 Rendered by `polyglance-trainer synth samples` from Noto Color Emoji (copyright Google LLC, SIL Open Font License 1.1), with
 names from Unicode CLDR annotations (copyright Unicode, Inc., Unicode License v3). `samples.json` names the right label of each image in
-every language, and says what stands where.
+every language.
 ";

@@ -19,6 +19,8 @@ pub(super) struct Phrases {
     /// `{n}` things called `{x}`.
     pub count: String,
     frames: Vec<String>,
+    #[serde(default)]
+    list_frames: Vec<String>,
     /// `{a}` is left of `{b}`.
     pub beside: Vec<String>,
     /// `{a}` is above `{b}`.
@@ -53,15 +55,16 @@ impl Phrases {
         }
     }
 
-    /// A wording around a whole caption that belongs to the split.
-    pub(super) fn frame(&self, split: Split, draw: &mut Draw) -> &str {
+    /// A wording around a whole caption that belongs to the split. Some only fit a list of things.
+    pub(super) fn frame(&self, split: Split, is_list: bool, draw: &mut Draw) -> &str {
         let shared = self.frames.len().saturating_sub(2);
         let frame = match split {
-            Split::Train => draw.below(shared),
+            Split::Train => draw.below(shared + if is_list { self.list_frames.len() } else { 0 }),
             Split::Validation => shared,
             Split::Test => shared + 1,
         };
-        self.frames.get(frame).map_or("{}", String::as_str)
+        let more = if split == Split::Train { frame.checked_sub(shared) } else { None };
+        more.map_or_else(|| self.frames.get(frame), |more| self.list_frames.get(more)).map_or("{}", String::as_str)
     }
 }
 
@@ -77,4 +80,30 @@ pub(super) fn fill(template: &str, values: &[(&str, &str)]) -> String {
     }
     filled.push_str(rest);
     filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_phrase_has_its_places_once() {
+        let all = Phrases::all().expect("the table parses");
+        let scripts: std::collections::BTreeSet<_> = all.values().map(|phrases| phrases.script.as_str()).collect();
+        assert!(all.len() >= 12 && scripts.len() >= 7, "{scripts:?}");
+        for (language, phrases) in &all {
+            let once = |template: &str, key: &str| assert_eq!(template.matches(key).count(), 1, "{language}: {template:?}");
+            let whole = [&phrases.background, &phrases.sign, &phrases.receipt];
+            phrases.frames.iter().chain(&phrases.list_frames).chain(whole).for_each(|template| once(template, "{}"));
+            for (template, keys) in [(&phrases.count, ["{n}", "{x}"]), (&phrases.place, ["{p}", "{x}"])] {
+                keys.iter().for_each(|key| once(template, key));
+            }
+            phrases.beside.iter().chain(&phrases.above).for_each(|template| ["{a}", "{b}"].iter().for_each(|key| once(template, key)));
+        }
+    }
+
+    #[test]
+    fn values_are_not_filled_again() {
+        assert_eq!(fill("{a} · {b}", &[("a", "{b}"), ("b", "x")]), "{b} · x");
+    }
 }

@@ -73,7 +73,7 @@ impl Plan {
     pub(super) fn portrait(recipe: &SynthRecipe, glyph: usize, draw: &mut Draw) -> Self {
         let split = Split::Test;
         let (height, width) = size(recipe, 2.0, draw);
-        let side = height.min(width) as f32 * draw.between(0.45, 0.95);
+        let side = height.min(width) as f32 * draw.between(0.45, 0.88);
         let place = |length: usize, draw: &mut Draw| length as f32 / 2.0 + draw.between(-0.5, 0.5) * (length as f32 - side);
         let center = [place(height, draw), place(width, draw)];
         let content = Content::Emoji(vec![Placed { glyph, pose: pose(center, side, draw) }]);

@@ -20,7 +20,6 @@ struct Sample {
     /// In the first language.
     label: String,
     labels: BTreeMap<String, String>,
-    captions: BTreeMap<String, Vec<String>>,
 }
 
 /// Writes the samples, `samples.json` and the licence into a folder, which may exist.
@@ -35,12 +34,12 @@ pub fn write_samples(world: &World, recipe: &SynthRecipe, folder: &Path) -> Resu
         let glyph = glyph.ok_or_else(|| SynthError::Recipe(format!("the samples need {emoji}, which the font or list of emoji lacks")))?;
         let name = format!("samples/{index}");
         let plan = Plan::portrait(recipe, glyph, &mut Draw::new(recipe.seed, &name));
-        let rendered = render(world, &plan, recipe.captions, recipe.seed, &name);
+        let rendered = render(world, &plan, 1, recipe.seed, &name);
         let Some(region) = rendered.description.regions.into_iter().next() else { continue };
         let file = format!("{}.jpg", region.label.replace(' ', "-"));
         let bytes = jpeg(&rendered.image, 90)?;
         replace_file(&folder.join(&file), |writer| writer.write_all(&bytes))?;
-        samples.push(Sample { file, label: region.label, labels: region.caption, captions: rendered.description.captions });
+        samples.push(Sample { file, label: region.label, labels: region.caption });
     }
     let json = serde_json::to_vec_pretty(&samples)?;
     replace_file(&folder.join("samples.json"), |writer| writer.write_all(&json))?;
