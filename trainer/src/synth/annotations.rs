@@ -8,6 +8,9 @@ use serde::Deserialize;
 
 use super::{SynthError, font::PICTURE_SELECTOR};
 
+/// Languages whose names are often several, "pear, fruit". Only the first is kept; elsewhere a comma belongs to the name.
+const LISTS_ALTERNATIVES: [&str; 1] = ["hi"];
+
 /// Names by language, then by emoji without variation selectors.
 pub struct Annotations {
     by_language: BTreeMap<String, HashMap<String, Name>>,
@@ -54,7 +57,7 @@ impl Annotations {
         for language in languages {
             let names = by_language.entry(language.clone()).or_insert_with(HashMap::new);
             for file in roots.iter().map(|root| root.join(language).join("annotations.json")).filter(|file| file.exists()) {
-                read(&file, names)?;
+                read(&file, LISTS_ALTERNATIVES.contains(&language.as_str()), names)?;
             }
             if names.is_empty() {
                 let problem = format!(
@@ -82,13 +85,13 @@ fn roots(folder: &Path) -> Result<Vec<PathBuf>, SynthError> {
     Ok(places.iter().flat_map(|place| packages.map(|name| place.join(name))).filter(|root| root.is_dir()).collect())
 }
 
-fn read(file: &Path, names: &mut HashMap<String, Name>) -> Result<(), SynthError> {
+fn read(file: &Path, alternatives: bool, names: &mut HashMap<String, Name>) -> Result<(), SynthError> {
     let json = std::fs::read(file).map_err(|error| SynthError::read(file, error))?;
     let parsed: File = serde_json::from_slice(&json)
         .map_err(|error| SynthError::Annotations { path: file.to_owned(), problem: format!("not in CLDR's JSON form: {error}") })?;
     for (sequence, entry) in parsed.annotations.annotations {
         if let Some(label) = entry.tts.into_iter().next() {
-            let label = in_a_sentence(&label);
+            let label = in_a_sentence(if alternatives { label.split(", ").next().unwrap_or(&label) } else { &label });
             let keywords = entry.default.into_iter().filter(|keyword| *keyword != label).collect();
             names.insert(sequence.replace(PICTURE_SELECTOR, ""), Name { label, keywords });
         }

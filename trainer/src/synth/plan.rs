@@ -66,7 +66,10 @@ impl Plan {
         } else {
             Content::Emoji(objects(world, recipe, wanted, (height, width), draw))
         };
-        Self { split, height, width, background, content, effects: Effects::draw(draw) }
+        let mut effects = Effects::draw(draw);
+        // Letters are thinner than emoji.
+        effects.blur = if words { effects.blur.min(0.5) } else { effects.blur };
+        Self { split, height, width, background, content, effects }
     }
 
     /// One emoji, large enough to be told from all others: the pictures of the zero-shot set.
