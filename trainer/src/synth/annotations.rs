@@ -77,7 +77,11 @@ impl Annotations {
 }
 
 fn roots(folder: &Path) -> Result<Vec<PathBuf>, SynthError> {
-    let below = std::fs::read_dir(folder).map_err(|error| SynthError::read(folder, error))?;
+    let below = std::fs::read_dir(folder).map_err(|error| {
+        let problem =
+            format!("{error}; unpack cldr-annotations-full and cldr-annotations-derived-full there (cargo xtask emoji-sources does)");
+        SynthError::Annotations { path: folder.to_owned(), problem }
+    })?;
     let mut places: Vec<PathBuf> = below.filter_map(|entry| Some(entry.ok()?.path())).collect();
     places.push(folder.to_owned());
     places.sort();

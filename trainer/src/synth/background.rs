@@ -21,15 +21,21 @@ const RANGES: [[[f32; 2]; 3]; 11] = [
     [[0.0, 360.0], [0.00, 0.15], [0.03, 0.14]],
 ];
 
+/// How the two shades of a background share the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pattern {
+    /// The first shade alone.
     Plain,
+    /// A gradient along a direction.
     Linear,
+    /// A gradient from the centre outwards.
     Radial,
+    /// Smooth noise of the feature's size.
     Clouds,
     Stripes,
     Checks,
     Dots,
+    /// Noise that differs from pixel to pixel.
     Grain,
     /// From one named colour to another: no single name fits.
     Blend,

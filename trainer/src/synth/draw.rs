@@ -9,6 +9,7 @@ pub(super) struct Draw {
 }
 
 impl Draw {
+    /// Starts at the first number of the stream.
     pub(super) fn new(seed: u64, name: &str) -> Self {
         Self { stream: Stream::new(seed, name), next: 0 }
     }
@@ -34,6 +35,7 @@ impl Draw {
         ((self.uniform() * count as f32) as usize).min(count.saturating_sub(1))
     }
 
+    /// Whether an event of this probability happens.
     pub(super) fn chance(&mut self, probability: f32) -> bool {
         self.uniform() < probability
     }

@@ -6,14 +6,20 @@ use polyglance::{text::TextError, weights::WeightsError};
 #[derive(Debug, thiserror::Error)]
 pub enum SynthError {
     /// A file or folder could not be read or written.
-    #[error("cannot {action} {path}: {source}")]
+    #[error("cannot {action} {path}: {reason}")]
     Io {
         /// "read" or "write".
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
+        /// The system's.
+        reason: std::io::Error,
+    },
+    /// A folder for shards that is not new.
+    #[error("{path} exists already; shards are only written into a new folder")]
+    Exists {
+        /// The folder.
+        path: PathBuf,
     },
     /// No emoji font where one is usually installed.
     #[error("no emoji font found in {looked}; install Debian's fonts-noto-color-emoji, or name a file with --font")]
@@ -50,12 +56,12 @@ pub enum SynthError {
         problem: String,
     },
     /// A picture that cannot be decoded or encoded.
-    #[error("{what}: {source}")]
+    #[error("{what}: {reason}")]
     Picture {
         /// The picture.
         what: String,
-        /// The codec's reason.
-        source: image::ImageError,
+        /// The codec's.
+        reason: image::ImageError,
     },
     /// A recipe that cannot be followed.
     #[error("{0}")]
@@ -83,11 +89,11 @@ pub enum SynthError {
 }
 
 impl SynthError {
-    pub(super) fn read(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { action: "read", path: path.to_owned(), source }
+    pub(super) fn read(path: &Path, reason: std::io::Error) -> Self {
+        Self::Io { action: "read", path: path.to_owned(), reason }
     }
 
-    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { action: "write", path: path.to_owned(), source }
+    pub(super) fn write(path: &Path, reason: std::io::Error) -> Self {
+        Self::Io { action: "write", path: path.to_owned(), reason }
     }
 }

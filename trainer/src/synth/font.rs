@@ -69,7 +69,7 @@ impl EmojiFont {
                 (file.display().to_string(), Some(std::fs::read(&file).map_err(|error| SynthError::read(&file, error))?))
             }
         };
-        png.map(|png| Sprite::decode(&png).map_err(|source| SynthError::Picture { what, source })).transpose()
+        png.map(|png| Sprite::decode(&png).map_err(|reason| SynthError::Picture { what, reason })).transpose()
     }
 }
 

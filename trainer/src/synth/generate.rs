@@ -68,7 +68,10 @@ impl<'a> Generator<'a> {
     /// # Errors
     /// The folder exists already, or cannot be made.
     pub fn new(recipe: &'a SynthRecipe, world: &'a World, folder: &'a Path) -> Result<Self, SynthError> {
-        std::fs::create_dir(folder).map_err(|error| SynthError::write(folder, error))?;
+        if folder.exists() {
+            return Err(SynthError::Exists { path: folder.to_owned() });
+        }
+        std::fs::create_dir_all(folder).map_err(|error| SynthError::write(folder, error))?;
         let classes = world.classes();
         let report = Report { glyphs: world.glyphs.len(), classes: classes.len(), ..Report::default() };
         let generator = Self { recipe, folder, world, seen: Seen::default(), report };

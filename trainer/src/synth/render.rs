@@ -127,6 +127,6 @@ pub(super) fn jpeg(image: &RgbImage, quality: u8) -> Result<Vec<u8>, SynthError>
     let mut bytes = Vec::new();
     JpegEncoder::new_with_quality(&mut bytes, quality)
         .write_image(image.as_raw(), image.width(), image.height(), image::ExtendedColorType::Rgb8)
-        .map_err(|source| SynthError::Picture { what: "a scene".to_owned(), source })?;
+        .map_err(|reason| SynthError::Picture { what: "a scene".to_owned(), reason })?;
     Ok(bytes)
 }

@@ -21,7 +21,9 @@ pub struct World {
     pools: HashMap<Pool, Vec<usize>>,
 }
 
+/// A language of the recipe.
 pub(super) struct Language {
+    /// CLDR's.
     pub code: String,
     pub phrases: Phrases,
 }
@@ -54,11 +56,14 @@ pub struct Missing {
     pub shared_names: BTreeMap<String, Vec<String>>,
 }
 
+/// Glyphs that are drawn with the same probability. Without pools, the hundreds of people would crowd out the rest.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Pool {
     Thing,
+    /// Coloured shapes.
     Geometric,
     Person,
+    /// Combinations of attributes that one split alone may show.
     HeldOut(Split),
 }
 
