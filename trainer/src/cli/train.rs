@@ -204,7 +204,7 @@ const BATCHES_AHEAD: usize = 2;
 
 fn classes(file: &Path) -> anyhow::Result<ClassList> {
     let json = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    ClassList::from_json(&json).with_context(|| file.display().to_string())
+    ClassList::from_json(&json, None).with_context(|| file.display().to_string())
 }
 
 /// A flag that Ctrl-C and SIGTERM set.
