@@ -215,7 +215,7 @@ fn recipes_name_what_is_wrong() {
     assert!(error("", &["aspect=99.0"]).contains("aspect = 99 must lie between 1 and 16"));
     assert!(error("", &["languages=[]"]).contains("languages"));
     assert!(error("", &["no override"]).contains("key=value"));
-    let file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/emoji-world.toml")).unwrap();
+    let file = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("recipes/synth/emoji-world.toml")).unwrap();
     assert_eq!(SynthRecipe::parse(&file, &[]).expect("it is right"), SynthRecipe::default());
     let unknown = World::new(&font(), &Annotations::open(&fixtures(), &["en".to_owned()]).unwrap(), &["xx".to_owned()], Some(CLASSES));
     assert!(unknown.err().expect("no phrases").to_string().contains("\"xx\""));

@@ -1,4 +1,4 @@
-//! What a shard set is made of: the values of `trainer/recipes/emoji-world.toml`.
+//! What a shard set is made of: the values of `trainer/recipes/synth/emoji-world.toml`.
 
 use serde::{Deserialize, Serialize};
 
