@@ -171,7 +171,7 @@ impl Session<'_> {
     fn judge(&self, tokenizer: &Arc<Tokenizer>) -> anyhow::Result<Option<Judge>> {
         let evaluation = &self.recipe.evaluation;
         let (Some(pattern), true) = (&evaluation.shards, evaluation.every > 0) else { return Ok(None) };
-        let classes = evaluation.classes.as_deref().map(classes).transpose()?;
+        let classes = evaluation.classes.as_deref().map(|file| classes(file, evaluation.templates.as_deref())).transpose()?;
         Ok(Some(Judge::new(pattern, evaluation.pairs, classes.as_ref(), Arc::clone(tokenizer), self.recipe.seed)?))
     }
 
@@ -202,9 +202,10 @@ impl Session<'_> {
 /// One batch in the step, two waiting.
 const BATCHES_AHEAD: usize = 2;
 
-fn classes(file: &Path) -> anyhow::Result<ClassList> {
-    let json = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    ClassList::from_json(&json, None).with_context(|| file.display().to_string())
+fn classes(classes: &Path, templates: Option<&Path>) -> anyhow::Result<ClassList> {
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    let templates = templates.map(read).transpose()?;
+    ClassList::from_json(&read(classes)?, templates.as_deref()).with_context(|| classes.display().to_string())
 }
 
 /// A flag that Ctrl-C and SIGTERM set.

@@ -187,13 +187,16 @@ pub struct EvaluationRecipe {
     /// `classes.json` for zero-shot classification of the same images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub classes: Option<PathBuf>,
+    /// Prompt templates by language for them, JSON; bare names without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub templates: Option<PathBuf>,
     /// Pairs of it to use.
     pub pairs: usize,
 }
 
 impl Default for EvaluationRecipe {
     fn default() -> Self {
-        Self { every: 0, shards: None, classes: None, pairs: 1000 }
+        Self { every: 0, shards: None, classes: None, templates: None, pairs: 1000 }
     }
 }
 

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use polyglance_trainer::checkpoint::Store;
 use polyglance_trainer::random::Stream;
+use polyglance_trainer::train::checkpoint_folder;
 
 use super::{shards, start_folder};
 
@@ -81,6 +83,23 @@ fn a_run_killed_at_any_moment_ends_with_the_bits_of_a_whole_one() {
     for file in ["model/model.safetensors", "ema/model.safetensors", "optimizer.safetensors"] {
         assert!(whole.saved(steps, file) == killed.saved(steps, file), "{file} differs");
     }
+}
+
+/// SIGTERM is what schedulers send; Ctrl-C takes the same way.
+#[cfg(unix)]
+#[test]
+fn a_terminated_run_saves_and_says_how_to_go_on() {
+    let (folder, shards) = (tempfile::tempdir().expect("a temporary folder"), shards());
+    let run = Run::new(folder.path(), "run", shards.path(), 1_000_000);
+    let child = run.start(0);
+    let has_stepped = || std::fs::metadata(run.output.join("metrics.jsonl")).is_ok_and(|file| file.len() > 0);
+    (0..5_000).take_while(|_| !has_stepped()).for_each(|_| std::thread::sleep(Duration::from_millis(2)));
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+    let output = child.wait_with_output().expect("it ends");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("--resume goes on from it"), "{text}");
+    let (found, warnings) = Store::new(&checkpoint_folder(&run.output)).newest().expect("it is listed");
+    assert!(warnings.is_empty() && found.is_some_and(|found| found.step > 0));
 }
 
 #[test]
