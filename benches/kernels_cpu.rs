@@ -1,10 +1,16 @@
 //! Speed of every CPU twin on the shapes of SigLIP 2 B/16 at 256 tokens. `cargo bench --bench kernels_cpu`.
 //!
-//! Items per second are floating-point operations per second.
+//! Items per second are floating-point operations per second; bytes per second, what is read from memory.
 
-use divan::{Bencher, black_box, counter::ItemsCount};
+use divan::{
+    Bencher, black_box,
+    counter::{BytesCount, ItemsCount},
+};
+use polyglance::config::Filter;
 use polyglance::kernels::gemm::PackedMatrix;
-use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+use polyglance::kernels::{
+    Attention, Epilogue, Gemm, ImageToPatches, L2Normalize, LayerNorm, PoolingAttention, Rows, ScoresTopK, SelectLast, Size, Table,
+};
 
 const TOKENS: usize = 256;
 const WIDTH: usize = 768;
@@ -66,4 +72,37 @@ fn l2_normalize(bencher: Bencher<'_, '_>) {
 fn select_last(bencher: Bencher<'_, '_>) {
     let (x, mut y) = (values(TOKENS * WIDTH), vec![0.0; 2 * WIDTH]);
     bencher.bench_local(|| SelectLast { dim: WIDTH }.run(&OFFSETS, black_box(&x), &mut y));
+}
+
+/// The ten best of 100,000 stored vectors for one or several queries.
+#[divan::bench(args = [1, 2, 16], consts = [false, true])]
+fn scores_top_k<const F16: bool>(bencher: Bencher<'_, '_>, queries: usize) {
+    const STORED: usize = 100_000;
+    let (queries, stored) = (values(queries * WIDTH), values(STORED * WIDTH));
+    let halves: Vec<half::f16> = if F16 { stored.iter().map(|&v| half::f16::from_f32(v)).collect() } else { Vec::new() };
+    let table = if F16 { Table::F16(&halves) } else { Table::F32(&stored) };
+    let read = BytesCount::new(STORED * WIDTH * if F16 { 2 } else { 4 });
+    bencher.counter(read).bench_local(|| ScoresTopK { dim: WIDTH, k: 10 }.run(black_box(&queries), table));
+}
+
+/// What reading memory costs by itself, beside `scores_top_k`.
+#[divan::bench]
+fn read_memory(bencher: Bencher<'_, '_>) {
+    let mut stored = values(100_000 * WIDTH);
+    let bytes = BytesCount::new(size_of_val(&*stored));
+    let bits = |values: &[f32]| values.iter().fold(0, |bits, value| bits | value.to_bits());
+    bencher.counter(bytes).bench_local(|| {
+        polyglance::platform::for_each_chunk(black_box(&mut stored), 1 << 20, |_, chunk| {
+            black_box(bits(chunk));
+        });
+    });
+}
+
+/// A 12-megapixel picture to 252 patches.
+#[divan::bench]
+fn image_to_patches(bencher: Bencher<'_, '_>) {
+    let (source, target) = (Size { height: 3000, width: 4000 }, Size { height: 224, width: 288 });
+    let shape = ImageToPatches { source, target, rows: 14, cols: 18, patch_size: 16, filter: Filter::Bilinear };
+    let pixels: Vec<u8> = (0..3000 * 4000 * 3).map(|i| (i * 7919 % 256) as u8).collect();
+    bencher.counter(BytesCount::new(pixels.len())).bench_local(|| shape.run(black_box(&pixels)));
 }

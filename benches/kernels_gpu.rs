@@ -4,10 +4,16 @@
 
 use std::sync::OnceLock;
 
-use divan::{Bencher, counter::ItemsCount};
+use divan::{
+    Bencher,
+    counter::{BytesCount, ItemsCount},
+};
+use polyglance::config::Filter;
 use polyglance::encoder::{BatchData, BufferId, Plan, Role, Step, WeightId};
 use polyglance::gpu::{AdapterChoice, GemmVariant, GpuBackend, GpuError, GpuWeight, WeightPrecision};
-use polyglance::kernels::{Attention, Counts, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+use polyglance::kernels::{
+    Attention, Counts, Epilogue, Gemm, ImageToPatches, L2Normalize, LayerNorm, PoolingAttention, Rows, ScoresTopK, SelectLast, Size, Table,
+};
 use polyglance::platform::block_on;
 
 const TOKENS: usize = 256;
@@ -15,6 +21,9 @@ const SEGMENTS: usize = 2;
 const WIDTH: usize = 768;
 /// How often a plan repeats its step, so that transfers and submission do not count.
 const REPEATS: usize = 8;
+
+/// Of those, the ones that the adapter can run are measured.
+const GEMM_VARIANTS: [GemmVariant; 4] = [GemmVariant::Tiled, GemmVariant::Direct, GemmVariant::Cooperative8, GemmVariant::Cooperative16];
 
 fn main() {
     match backend(GemmVariant::Tiled) {
@@ -25,11 +34,9 @@ fn main() {
 }
 
 fn backend(gemm: GemmVariant) -> &'static Result<GpuBackend, GpuError> {
-    static TILED: OnceLock<Result<GpuBackend, GpuError>> = OnceLock::new();
-    static DIRECT: OnceLock<Result<GpuBackend, GpuError>> = OnceLock::new();
-    let slot = if gemm == GemmVariant::Tiled { &TILED } else { &DIRECT };
-    slot.get_or_init(|| {
-        let mut backend = block_on(GpuBackend::new(&AdapterChoice::Any))?;
+    static BACKENDS: [OnceLock<Result<GpuBackend, GpuError>>; 4] = [const { OnceLock::new() }; 4];
+    BACKENDS[gemm as usize].get_or_init(|| {
+        let mut backend = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any))?;
         backend.set_gemm_variant(gemm);
         Ok(backend)
     })
@@ -43,7 +50,7 @@ fn time(
     weights: impl Fn(&GpuBackend) -> Result<Vec<GpuWeight>, GpuError>,
     step: Step,
 ) {
-    let Ok(backend) = backend(gemm) else { return };
+    let Some(backend) = backend(gemm).as_ref().ok().filter(|backend| gemm.runs_on(backend.info())) else { return };
     let counts = Counts { tokens: TOKENS, segments: SEGMENTS };
     let mut plan = Plan::new(counts);
     for (index, &(rows, cols)) in buffers.iter().enumerate() {
@@ -59,7 +66,7 @@ fn time(
     bencher.counter(ItemsCount::new(flops)).bench(|| block_on(backend.run(&weights, &plan, &batch)).map(|_| ()));
 }
 
-#[divan::bench(args = [GemmVariant::Tiled, GemmVariant::Direct], consts = [false, true])]
+#[divan::bench(args = GEMM_VARIANTS, consts = [false, true])]
 fn gemm<const F16: bool>(bencher: Bencher<'_, '_>, variant: GemmVariant) {
     let precision = if F16 { WeightPrecision::F16 } else { WeightPrecision::F32 };
     let shape = Gemm { rows: Rows::Tokens, n: WIDTH, k: WIDTH, epilogue: Epilogue::Store };
@@ -107,4 +114,27 @@ fn select_last(bencher: Bencher<'_, '_>) {
 fn l2_normalize(bencher: Bencher<'_, '_>) {
     let step = Step::L2Normalize { shape: L2Normalize { dim: WIDTH }, x: BufferId(0), y: BufferId(1) };
     time(bencher, GemmVariant::Tiled, &[(Rows::Segments, WIDTH), (Rows::Segments, WIDTH)], |_| Ok(Vec::new()), step);
+}
+
+/// The ten best of 10,000 stored vectors; bytes per second are those of the table.
+#[divan::bench(args = [1, 16], consts = [false, true])]
+fn scores_top_k<const F16: bool>(bencher: Bencher<'_, '_>, queries: usize) {
+    const STORED: usize = 10_000;
+    let Ok(backend) = backend(GemmVariant::Tiled) else { return };
+    let (stored, halves) = (vec![0.03; STORED * WIDTH], vec![half::f16::from_f32(0.03); STORED * WIDTH]);
+    let table = if F16 { Table::F16(&halves) } else { Table::F32(&stored) };
+    let Ok(chunks) = block_on(backend.upload_table(table, WIDTH)) else { return };
+    let (shape, queries) = (ScoresTopK { dim: WIDTH, k: 10 }, vec![0.03; queries * WIDTH]);
+    let read = BytesCount::new(STORED * WIDTH * if F16 { 2 } else { 4 });
+    bencher.counter(read).bench(|| block_on(backend.scores_top_k(shape, &queries, &chunks)).map(|_| ()));
+}
+
+/// A 12-megapixel picture to 252 patches, its transfer included.
+#[divan::bench]
+fn image_to_patches(bencher: Bencher<'_, '_>) {
+    let Ok(backend) = backend(GemmVariant::Tiled) else { return };
+    let (source, target) = (Size { height: 3000, width: 4000 }, Size { height: 224, width: 288 });
+    let shape = ImageToPatches { source, target, rows: 14, cols: 18, patch_size: 16, filter: Filter::Bilinear };
+    let pixels: Vec<u32> = (0..3000 * 4000_u32).map(|i| i.wrapping_mul(0x9E37_79B9)).collect();
+    bencher.counter(BytesCount::new(pixels.len() * 4)).bench(|| block_on(backend.image_to_patches(&shape, &pixels)).map(|_| ()));
 }

@@ -75,14 +75,6 @@ fn x_rows(row: u32, k4: u32) -> mat4x4<f32> {
     return mat4x4<f32>(x_quad(row, k4), x_quad(row + 1u, k4), x_quad(row + 2u, k4), x_quad(row + 3u, k4));
 }
 
-// A row is contiguous, so neighbouring invocations read neighbouring memory.
-fn x_quad(row: u32, k4: u32) -> vec4<f32> {
-    if row >= live_rows(shape.rows_of) || k4 >= shape.k4 {
-        return vec4<f32>();
-    }
-    return x[row * shape.k4 + k4];
-}
-
 // The same from four rows of W, of which there is a multiple of four.
 fn w_rows(col: u32, k4: u32) -> mat4x4<f32> {
     if col >= shape.n4 * 4u || k4 >= shape.k4 {

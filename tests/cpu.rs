@@ -1,9 +1,11 @@
 //! The CPU twin of every kernel against the f64 reference, within the tolerances that the shaders' headers promise.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use polyglance::kernels::gemm::PackedMatrix;
-use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+use polyglance::kernels::{Attention, Epilogue, Gemm, Hit, L2Normalize, LayerNorm, PoolingAttention, Rows, ScoresTopK, SelectLast, Table};
 
-use crate::reference::{self, GEMM_SIZES, assert_close, noise, offsets};
+use crate::reference::{self, GEMM_SIZES, SEARCH_SIZES, assert_best, assert_close, coarse_rows, noise, offsets, unit_rows};
 
 fn check_gemm(shape: Gemm, rows: usize) {
     let Gemm { n, k, .. } = shape;
@@ -100,4 +102,73 @@ fn rows_are_selected_and_normalised() {
     let mut y = vec![f32::NAN; x.len()];
     shape.run(&x, &mut y);
     assert_close("l2_normalize", &y, &reference::l2_normalize(&shape, &x), 1e-6);
+}
+
+fn halves(values: &[f32]) -> Vec<f16> {
+    values.iter().copied().map(f16::from_f32).collect()
+}
+
+#[test]
+fn the_best_scores_are_found_in_tables_of_every_size() {
+    for (queries, rows, dim, k) in SEARCH_SIZES {
+        let shape = ScoresTopK { dim, k };
+        let (queries, table) = (unit_rows(30, queries, dim), unit_rows(31, rows, dim));
+        assert_best(&shape, &queries, &table, &shape.run(&queries, Table::F32(&table)), 2e-6);
+        let halves = halves(&table);
+        assert_best(&shape, &queries, &halves.to_f32_vec(), &shape.run(&queries, Table::F16(&halves)), 2e-6);
+    }
+}
+
+#[test]
+fn equal_scores_are_ranked_by_row() {
+    for (count, rows, dim, k) in SEARCH_SIZES {
+        let shape = ScoresTopK { dim, k };
+        let (queries, table) = (coarse_rows(32, count, dim), coarse_rows(33, rows, dim));
+        for found in [shape.run(&queries, Table::F32(&table)), shape.run(&queries, Table::F16(&halves(&table)))] {
+            for (query, hits) in queries.chunks_exact(dim).zip(found) {
+                let expected = reference::scores_top_k(&shape, query, &table).into_iter().take(k);
+                assert_eq!(hits, expected.map(|(row, score)| Hit { score: score as f32, row }).collect::<Vec<_>>(), "{shape:?} of {rows}");
+            }
+        }
+    }
+}
+
+/// Every finite half, subnormal ones included, against the `half` crate.
+#[test]
+fn every_half_is_read_exactly() {
+    let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).filter(|half| half.is_finite()).collect();
+    // One column per query's only 1, so that each score is one half.
+    let (dim, k) = (2, halves.len() / 2);
+    for queries in [[1.0, 0.0, 0.0, 1.0].as_slice(), &[1.0, 0.0, 0.0, 1.0, 1.0, 0.0]] {
+        let found = ScoresTopK { dim, k }.run(queries, Table::F16(&halves));
+        for (column, hits) in found.iter().enumerate() {
+            assert_eq!(hits.len(), k);
+            for hit in hits {
+                assert_eq!(hit.score, halves[hit.row as usize * dim + column % 2].to_f32());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_is_found_where_there_is_nothing() {
+    let none: Vec<Vec<Hit>> = vec![Vec::new(); 2];
+    assert_eq!(ScoresTopK { dim: 3, k: 5 }.run(&[1.0; 6], Table::F32(&[])), none);
+    assert_eq!(ScoresTopK { dim: 3, k: 0 }.run(&[1.0; 6], Table::F32(&[1.0; 9])), none);
+    assert!(ScoresTopK { dim: 3, k: 5 }.run(&[], Table::F32(&[1.0; 9])).is_empty());
+    assert!(ScoresTopK { dim: 0, k: 5 }.run(&[], Table::F32(&[])).is_empty());
+    // A damaged row hides itself only.
+    let found = ScoresTopK { dim: 1, k: usize::MAX }.run(&[1.0], Table::F32(&[0.5, f32::NAN, -0.0, 0.0, 0.75]));
+    assert_eq!(found[0].iter().map(|hit| hit.row).collect::<Vec<_>>(), [4, 0, 2, 3]);
+}
+
+#[test]
+fn pieces_of_a_table_merge_to_what_the_whole_gives() {
+    let (shape, table, query) = (ScoresTopK { dim: 3, k: 40 }, coarse_rows(34, 1000, 3), coarse_rows(35, 1, 3));
+    let whole = shape.run(&query, Table::F32(&table)).remove(0);
+    let pieces = [700..1000, 0..10, 10..700].map(|rows| {
+        let piece = Table::F32(&table[rows.start * 3..rows.end * 3]);
+        (rows.start as u32, shape.run(&query, piece).remove(0))
+    });
+    assert_eq!(shape.merge(pieces), whole);
 }

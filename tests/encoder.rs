@@ -167,8 +167,8 @@ fn an_unknown_device_is_an_error_that_names_what_there_is() {
 
 #[cfg(feature = "gpu")]
 mod on_gpu {
-    use polyglance::encoder::Precision;
-    use polyglance::gpu::Fault;
+    use polyglance::encoder::{DeviceDescription, Precision};
+    use polyglance::gpu::{AdapterChoice, AdapterSummary, Fault, GemmVariant, GpuBackend};
 
     use super::*;
     use crate::support::on_gpu;
@@ -205,6 +205,60 @@ mod on_gpu {
     #[test]
     fn exhausted_memory_for_one_image_falls_back_to_the_cpu() {
         check_recovery(Fault::OutOfMemory, 1, "CPU");
+    }
+
+    /// What the check makes of a gemm, chosen for the adapter, and its faults.
+    fn check_faulty(choose: impl Fn(&AdapterSummary) -> (GemmVariant, Vec<Fault>)) -> Option<DeviceDescription> {
+        let Ok(backend) = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any)) else {
+            println!("SKIPPED: no GPU adapter here, not even a software one");
+            return None;
+        };
+        let (gemm, faults) = choose(backend.info());
+        Some(block_on(Encoder::faulty(checkpoint("naflex"), gemm, &faults)).unwrap().device().clone())
+    }
+
+    /// A gemm that the adapter can run but would not begin with.
+    fn special(adapter: &AdapterSummary) -> GemmVariant {
+        if GemmVariant::plain(adapter) == GemmVariant::Tiled { GemmVariant::Direct } else { GemmVariant::Tiled }
+    }
+
+    fn assert_still_f16(device: &DeviceDescription, because: &str) {
+        assert_eq!((device.backend, device.precision), ("GPU", "f16"), "{device}");
+        assert!(device.reason.as_ref().is_some_and(|reason| reason.contains(because)), "{device}");
+    }
+
+    #[test]
+    fn a_gemm_that_computes_wrongly_gives_way_to_the_plain_one() {
+        let miscompiled = |adapter: &AdapterSummary| (special(adapter), vec![Fault::Miscompiled(special(adapter))]);
+        let Some(device) = check_faulty(miscompiled) else { return };
+        assert_still_f16(&device, "computes wrongly in f16 with gemm");
+    }
+
+    #[test]
+    fn a_gemm_that_kills_the_device_gives_way_to_the_plain_one() {
+        let Some(device) = check_faulty(|adapter| (special(adapter), vec![Fault::DeviceLost])) else { return };
+        assert_still_f16(&device, "the GPU device was lost");
+    }
+
+    #[test]
+    fn a_gemm_that_the_driver_rejects_gives_way_to_the_plain_one() {
+        let cooperative = [GemmVariant::Cooperative8, GemmVariant::Cooperative16];
+        let Ok(backend) = block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any)) else { return };
+        if cooperative.iter().any(|gemm| gemm.runs_on(backend.info())) {
+            return println!("SKIPPED: {} has matrix units, so it rejects no gemm", backend.info());
+        }
+        for gemm in cooperative {
+            let Some(device) = check_faulty(|_| (gemm, Vec::new())) else { return };
+            assert_still_f16(&device, "the GPU driver rejected compiling gemm_cooperative");
+        }
+    }
+
+    #[test]
+    fn a_gpu_whose_every_gemm_computes_wrongly_leaves_the_cpu() {
+        let faults = || [GemmVariant::Tiled, GemmVariant::Direct].map(Fault::Miscompiled).to_vec();
+        let Some(device) = check_faulty(|adapter| (special(adapter), faults())) else { return };
+        assert_eq!(device.backend, "CPU", "{device}");
+        assert!(device.reason.as_ref().is_some_and(|reason| reason.contains("computes wrongly in f32")), "{device}");
     }
 
     #[test]

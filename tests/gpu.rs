@@ -1,8 +1,10 @@
 //! The WGSL backend on whatever adapter this machine has, a software one included.
 
+mod alone;
 mod faults;
 mod kernels;
 mod plans;
+mod tuning;
 
 use std::sync::OnceLock;
 
@@ -11,15 +13,21 @@ use polyglance::gpu::{AdapterChoice, GemmVariant, GpuBackend, GpuError, GpuWeigh
 use polyglance::kernels::{Counts, Rows};
 use polyglance::platform::block_on;
 
+const GEMM_VARIANTS: [GemmVariant; 4] = [GemmVariant::Tiled, GemmVariant::Direct, GemmVariant::Cooperative8, GemmVariant::Cooperative16];
+
 /// A backend for each way to multiply matrices, opened once. Empty, with a printed notice, on a machine without any adapter.
 fn backends() -> &'static [GpuBackend] {
     static BACKENDS: OnceLock<Vec<GpuBackend>> = OnceLock::new();
-    BACKENDS.get_or_init(|| [GemmVariant::Tiled, GemmVariant::Direct].into_iter().filter_map(open).collect())
+    BACKENDS.get_or_init(|| GEMM_VARIANTS.into_iter().filter_map(open).collect())
 }
 
 /// Opens a backend of its own, for tests that break it.
 fn open(gemm: GemmVariant) -> Option<GpuBackend> {
-    match block_on(GpuBackend::new(&AdapterChoice::Any)) {
+    match block_on(GpuBackend::with_matrix_units(&AdapterChoice::Any)) {
+        Ok(backend) if !gemm.runs_on(backend.info()) => {
+            eprintln!("SKIPPED: {} has no matrix units for {gemm:?}", backend.info());
+            None
+        }
         Ok(mut backend) => {
             backend.set_gemm_variant(gemm);
             Some(backend)

@@ -3,7 +3,7 @@
 //! Each function takes the kernel's shape and its inputs in the order of the kernel and returns what the kernel should write. Row
 //! counts follow from the lengths of the inputs. Beside them: deterministic test data, and the error measure the headers quote.
 
-use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, SelectLast};
+use polyglance::kernels::{Attention, Epilogue, Gemm, Hit, L2Normalize, LayerNorm, PoolingAttention, ScoresTopK, SelectLast};
 
 /// y `[rows, n]`. `before` is what y held, which only [`Epilogue::Accumulate`] reads.
 pub(crate) fn gemm(shape: &Gemm, x: &[f32], weight: &[f32], bias: &[f32], before: &[f32]) -> Vec<f64> {
@@ -95,6 +95,62 @@ pub(crate) fn l2_normalize(shape: &L2Normalize, x: &[f32]) -> Vec<f64> {
         y.extend(x.iter().map(|&v| if length > 0.0 { f64::from(v) / length } else { 0.0 }));
     }
     y
+}
+
+/// Every row of the table as a hit of one query: row and score, the best first and of equal ones the lower row.
+pub(crate) fn scores_top_k(shape: &ScoresTopK, query: &[f32], table: &[f32]) -> Vec<(u32, f64)> {
+    let mut ranking: Vec<_> = (0..).zip(table.chunks_exact(shape.dim).map(|row| dot(query, row))).collect();
+    ranking.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    ranking
+}
+
+/// Queries, rows, dim, k: the models' widths and sizes that are no multiple of anything; fewer rows than k; ends of tiles; many rows.
+pub(crate) const SEARCH_SIZES: [(usize, usize, usize, usize); 14] = [
+    (1, 1, 1, 1),
+    (3, 1, 7, 5),
+    (2, 3, 33, 1024),
+    (1, 64, 768, 3),
+    (2, 65, 1024, 64),
+    (1, 511, 9, 600),
+    (3, 512, 64, 512),
+    (2, 513, 31, 10),
+    (1, 1500, 1152, 1024),
+    (17, 700, 30, 100),
+    (5, 1000, 1536, 10),
+    (1, 65_536, 4, 1024),
+    (2, 70_001, 3, 7),
+    (4, 131_072, 5, 1),
+];
+
+/// Fails unless these are the best hits. Scores may be off by the tolerance, so hits whose scores are closer than that may change places.
+pub(crate) fn assert_best(shape: &ScoresTopK, queries: &[f32], table: &[f32], found: &[Vec<Hit>], tolerance: f64) {
+    let rows = table.len() / shape.dim;
+    assert_eq!(found.len(), queries.len() / shape.dim);
+    for (query, hits) in queries.chunks_exact(shape.dim).zip(found) {
+        let ranking = scores_top_k(shape, query, table);
+        assert_eq!(hits.len(), shape.k.min(rows), "{shape:?} of {rows} rows");
+        let mut score_of_row = vec![f64::NAN; rows];
+        ranking.iter().for_each(|&(row, score)| score_of_row[row as usize] = score);
+        // Taking a row's score out makes a second hit of the same row NaN, which is infinitely wrong.
+        let truth: Vec<f64> = hits.iter().map(|hit| std::mem::replace(&mut score_of_row[hit.row as usize], f64::NAN)).collect();
+        assert!(truth.iter().all(|score| !score.is_nan()), "{shape:?} of {rows} rows: a row is found twice");
+        let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
+        assert_close((shape, rows), &scores, &truth, tolerance);
+        let best: Vec<f64> = ranking.iter().take(hits.len()).map(|&(_, score)| score).collect();
+        assert_close((shape, rows, "rank"), &scores, &best, tolerance);
+        let falls = |pair: &[Hit]| pair[0].score > pair[1].score || (pair[0].score == pair[1].score && pair[0].row < pair[1].row);
+        assert!(hits.windows(2).all(falls), "{shape:?} of {rows} rows: {hits:?}");
+    }
+}
+
+/// Unit rows.
+pub(crate) fn unit_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
+    l2_normalize(&L2Normalize { dim }, &noise(seed, rows * dim, 1.0)).iter().map(|&v| v as f32).collect()
+}
+
+/// Rows whose dot products are exact in every precision and are often equal.
+pub(crate) fn coarse_rows(seed: u64, rows: usize, dim: usize) -> Vec<f32> {
+    noise(seed, rows * dim, 2.0).iter().map(|v| v.round() / 4.0).collect()
 }
 
 /// Rows, n, k: the models' widths and MLPs, tails of tiles in every direction, sizes that are no multiples of 4.

@@ -15,6 +15,14 @@ struct GemmShape {
 @group(0) @binding(4) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;
 
+// Four neighbouring values of one row of x; zero beyond the live rows and the columns.
+fn x_quad(row: u32, k4: u32) -> vec4<f32> {
+    if row >= live_rows(shape.rows_of) || k4 >= shape.k4 {
+        return vec4<f32>();
+    }
+    return x[row * shape.k4 + k4];
+}
+
 // Which epilogue: known when the pipeline is made, so that the others cost nothing.
 const STORE = 0u;
 const GELU = 1u;

@@ -17,6 +17,12 @@ pub(super) trait Backend {
     /// Takes a weight over from row-major f32.
     async fn upload(&self, values: &[f32], shape: WeightShape) -> Result<Self::Weight, EncoderError>;
 
+    /// May choose between equivalent ways to run plans like this one.
+    #[cfg(feature = "gpu")]
+    async fn tune(&mut self, _weights: &[Self::Weight], _plan: &Plan) -> Result<(), EncoderError> {
+        Ok(())
+    }
+
     /// Runs a plan on a batch; the requested outputs in order.
     async fn run(&mut self, weights: &[Self::Weight], plan: &Plan, batch: &BatchData<'_>) -> Result<Vec<Vec<f32>>, EncoderError>;
 
@@ -56,18 +62,59 @@ impl Backend for CpuBackend {
 #[cfg(feature = "gpu")]
 mod gpu {
     use super::{Backend, BatchData, BufferId, Counts, EncoderError, Plan, WeightShape};
-    use crate::gpu::{AdapterChoice, GpuBackend, GpuError, GpuWeight, WeightPrecision};
+    use crate::gpu::{AdapterChoice, GemmVariant, GpuBackend, GpuError, GpuWeight, WeightPrecision};
 
-    /// A GPU, how it was chosen, and how it stores matrices.
+    /// How a GPU may compute.
+    #[derive(Clone, Copy)]
+    pub(in crate::encoder) struct Mode {
+        /// How it stores matrices.
+        pub(in crate::encoder) precision: WeightPrecision,
+        /// Whether it keeps to what every adapter can do, and so to the plain gemm.
+        pub(in crate::encoder) plain: bool,
+    }
+
+    /// A GPU, how it was chosen, and how it computes.
     pub(in crate::encoder) struct Gpu {
         pub(in crate::encoder) backend: GpuBackend,
         pub(in crate::encoder) choice: AdapterChoice,
-        pub(in crate::encoder) precision: WeightPrecision,
+        pub(in crate::encoder) mode: Mode,
     }
 
     impl Gpu {
-        pub(in crate::encoder) async fn open(choice: AdapterChoice, precision: WeightPrecision) -> Result<Self, GpuError> {
-            Ok(Self { backend: GpuBackend::new(&choice).await?, choice, precision })
+        pub(in crate::encoder) async fn open(choice: AdapterChoice, mode: Mode) -> Result<Self, GpuError> {
+            // Matrix units multiply f16 only, and what is experimental in wgpu is not asked for in vain.
+            let backend = if mode.plain || mode.precision == WeightPrecision::F32 {
+                GpuBackend::new(&choice).await?
+            } else {
+                GpuBackend::with_matrix_units(&choice).await?
+            };
+            Ok(Self { backend, choice, mode })
+        }
+
+        fn plain_gemm(&self) -> GemmVariant {
+            GemmVariant::plain(self.backend.info())
+        }
+
+        /// Whether something other than the plain gemm is in use.
+        pub(in crate::encoder) fn is_special(&self) -> bool {
+            self.backend.gemm_variant() != self.plain_gemm()
+        }
+
+        /// The next simpler way to compute: the plain gemm, then f32. `None` if there is none.
+        pub(in crate::encoder) fn simpler(&self) -> Option<Mode> {
+            match self.mode.precision {
+                _ if self.is_special() => Some(Mode { plain: true, ..self.mode }),
+                WeightPrecision::F16 => Some(Mode { precision: WeightPrecision::F32, ..self.mode }),
+                WeightPrecision::F32 => None,
+            }
+        }
+
+        /// Changes the mode of an open device. Weights that were uploaded before keep their precision.
+        pub(in crate::encoder) fn set_mode(&mut self, mode: Mode) {
+            self.mode = mode;
+            if mode.plain {
+                self.backend.set_gemm_variant(self.plain_gemm());
+            }
         }
     }
 
@@ -80,11 +127,21 @@ mod gpu {
         async fn upload(&self, values: &[f32], shape: WeightShape) -> Result<GpuWeight, EncoderError> {
             Ok(match shape {
                 WeightShape::Matrix { n, k, exact } => {
-                    let precision = if exact { WeightPrecision::F32 } else { self.precision };
+                    let precision = if exact { WeightPrecision::F32 } else { self.mode.precision };
                     self.backend.upload_matrix(values, n, k, precision).await?
                 }
                 WeightShape::Vector { .. } => self.backend.upload_vector(values).await?,
             })
+        }
+
+        #[cfg(not(target_family = "wasm"))]
+        async fn tune(&mut self, weights: &[GpuWeight], plan: &Plan) -> Result<(), EncoderError> {
+            let candidates = GemmVariant::candidates(self.backend.info());
+            if !self.mode.plain && candidates.len() > 1 {
+                let remembered = crate::platform::cache_folder().map(|folder| folder.join("gemm.json"));
+                self.backend.tune_gemm(weights, plan, &candidates, remembered.as_deref()).await?;
+            }
+            Ok(())
         }
 
         async fn run(&mut self, weights: &[GpuWeight], plan: &Plan, batch: &BatchData<'_>) -> Result<Vec<Vec<f32>>, EncoderError> {
@@ -106,7 +163,7 @@ mod gpu {
 }
 
 #[cfg(feature = "gpu")]
-pub(super) use gpu::Gpu;
+pub(super) use gpu::{Gpu, Mode};
 
 /// A backend with the towers that have been used so far.
 pub(super) struct Loaded<B: Backend> {

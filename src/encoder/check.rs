@@ -53,6 +53,8 @@ async fn run<B: Backend>(
     let inputs: Vec<_> = inputs.into_iter().flatten().collect();
     let outputs: Vec<_> = OUTPUTS.iter().filter_map(|name| plan.find(name)).collect();
     let weights = backend::upload(backend, tower.specs(), checkpoint).await?;
+    // Before the answer is computed, so that it is the chosen way which is checked.
+    backend.tune(&weights, &plan).await?;
     backend.run(&weights, &plan, &BatchData { offsets: &offsets, inputs: &inputs, outputs: &outputs }).await
 }
 

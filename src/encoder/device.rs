@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::EncoderError;
-#[cfg(feature = "gpu")]
-use super::backend::Gpu;
 use super::backend::Loaded;
+#[cfg(feature = "gpu")]
+use super::backend::{Gpu, Mode};
 use super::job::Job;
 use crate::cpu::CpuBackend;
 #[cfg(feature = "gpu")]
-use crate::gpu::{AdapterChoice, Fault, GpuError, WeightPrecision};
+use crate::gpu::{AdapterChoice, Fault, GemmVariant, GpuError, WeightPrecision};
 use crate::weights::Checkpoint;
 
 /// Where to run.
@@ -48,7 +48,7 @@ pub enum Precision {
     Auto,
     /// f32.
     F32,
-    /// f16 on a GPU, at half the memory. The CPU backend computes in f32 whatever is asked.
+    /// f16 on a GPU, at half the memory and on matrix units where they are faster. The CPU backend computes in f32 whatever is asked.
     F16,
 }
 
@@ -117,7 +117,7 @@ impl Device {
                 DeviceChoice::Named(name) => AdapterChoice::Named(name.clone()),
             };
             let precision = if options.precision == Precision::F16 { WeightPrecision::F16 } else { WeightPrecision::F32 };
-            match Self::gpu(choice, precision, checkpoint).await {
+            match Self::gpu(choice, Mode { precision, plain: false }, checkpoint).await {
                 // No hardware GPU is nothing to explain.
                 Err(EncoderError::Gpu(GpuError::NoAdapter { .. })) if options.device == DeviceChoice::Auto => Ok(Self::cpu(None)),
                 Err(EncoderError::Gpu(error)) if options.device == DeviceChoice::Auto => Ok(Self::cpu(Some(error.to_string()))),
@@ -200,25 +200,45 @@ impl Device {
         }
     }
 
-    /// Opens a GPU and checks it, first in the precision asked for, then in f32; a GPU that fails both leaves the CPU.
-    async fn gpu(choice: AdapterChoice, precision: WeightPrecision, checkpoint: &Checkpoint) -> Result<Self, EncoderError> {
-        let mut gpu = Gpu::open(choice, precision).await?;
+    async fn gpu(choice: AdapterChoice, mode: Mode, checkpoint: &Checkpoint) -> Result<Self, EncoderError> {
+        Self::checked(Gpu::open(choice, mode).await?, checkpoint).await
+    }
+
+    /// Opens any GPU in f16 with this gemm, makes it fail, and goes on as if nothing had happened.
+    pub(super) async fn faulty(gemm: GemmVariant, faults: &[Fault], checkpoint: &Checkpoint) -> Result<Self, EncoderError> {
+        let mut gpu = Gpu::open(AdapterChoice::Any, Mode { precision: WeightPrecision::F16, plain: false }).await?;
+        gpu.backend.set_gemm_variant(gemm);
+        faults.iter().for_each(|fault| gpu.backend.inject(*fault));
+        Self::checked(gpu, checkpoint).await
+    }
+
+    /// Checks a GPU: as it is, then with the plain gemm, then in f32. One that fails all of them leaves the CPU.
+    async fn checked(mut gpu: Gpu, checkpoint: &Checkpoint) -> Result<Self, EncoderError> {
         let mut reason = None;
         loop {
-            let error = super::check::relative_error(&mut gpu, checkpoint).await?;
+            let answer = super::check::relative_error(&mut gpu, checkpoint).await;
             // The check's plan would keep its weights in memory.
             gpu.backend.release_plans();
-            if error <= Self::tolerance(gpu.precision) {
-                let name = gpu.backend.info().to_string();
-                let description = DeviceDescription { backend: "GPU", name, precision: name_of(gpu.precision), reason };
-                return Ok(Self { loaded: OnDevice::Gpu(Box::new(Loaded::new(gpu))), description });
-            }
-            let failure = format!("{} computes wrongly in {} (relative error {error:.1e})", gpu.backend.info(), name_of(gpu.precision));
+            let (name, precision) = (gpu.backend.info().to_string(), name_of(gpu.mode.precision));
+            let gemm = gpu.backend.gemm_variant().name();
+            // After an error the device may be lost.
+            let reopen = answer.is_err();
+            let failure = match answer {
+                Ok(error) if error <= Self::tolerance(gpu.mode.precision) => {
+                    let description = DeviceDescription { backend: "GPU", name, precision, reason };
+                    return Ok(Self { loaded: OnDevice::Gpu(Box::new(Loaded::new(gpu))), description });
+                }
+                Ok(error) => format!("{name} computes wrongly in {precision} with gemm {gemm} (relative error {error:.1e})"),
+                Err(EncoderError::Gpu(error)) if gpu.is_special() => format!("{name} fails with gemm {gemm}: {error}"),
+                Err(error) => return Err(error),
+            };
             tracing::warn!("{failure}");
-            if gpu.precision == WeightPrecision::F32 {
-                return Ok(Self::cpu(Some(failure)));
+            let Some(mode) = gpu.simpler() else { return Ok(Self::cpu(Some(failure))) };
+            if reopen {
+                gpu = Gpu::open(gpu.choice, mode).await?;
+            } else {
+                gpu.set_mode(mode);
             }
-            gpu.precision = WeightPrecision::F32;
             reason = Some(failure);
         }
     }
@@ -232,17 +252,18 @@ impl Device {
         reopened: &mut bool,
     ) -> Result<Retry, EncoderError> {
         let OnDevice::Gpu(gpu) = &self.loaded else { return Err(error) };
-        let (choice, precision) = (gpu.backend.choice.clone(), gpu.backend.precision);
+        let (choice, mode) = (gpu.backend.choice.clone(), gpu.backend.mode);
         let next = match &error {
             EncoderError::Gpu(GpuError::OutOfMemory { .. }) if segments > 1 && gpu.has(&job.tower) => return Ok(Retry::Halves),
-            EncoderError::Gpu(GpuError::DeviceLost(_)) if !std::mem::replace(reopened, true) => Some(precision),
-            EncoderError::NonFinite { .. } if precision == WeightPrecision::F16 => Some(WeightPrecision::F32),
-            EncoderError::Gpu(_) | EncoderError::NonFinite { .. } => None,
+            EncoderError::Gpu(GpuError::DeviceLost(_)) if !std::mem::replace(reopened, true) => Some(mode),
+            // f16 may be what overflowed: in the weights, or in what the matrix units are fed.
+            EncoderError::NonFinite { .. } => gpu.backend.simpler(),
+            EncoderError::Gpu(_) => None,
             _ => return Err(error),
         };
         tracing::warn!("{error}; trying again");
         *self = match next {
-            Some(precision) => match Self::gpu(choice, precision, checkpoint).await {
+            Some(mode) => match Self::gpu(choice, mode, checkpoint).await {
                 Ok(device) => device,
                 Err(EncoderError::Gpu(reopening)) => Self::cpu(Some(format!("{error}; then {reopening}"))),
                 Err(other) => return Err(other),

@@ -84,11 +84,28 @@ impl Encoder {
     /// # Errors
     /// The device that was asked for does not exist, or the checkpoint cannot be read.
     pub async fn new(checkpoint: Arc<Checkpoint>, options: EncoderOptions) -> Result<Self, EncoderError> {
+        let device = device::Device::open(&options, &checkpoint).await?;
+        Self::on(device, checkpoint).await
+    }
+
+    /// Any GPU in f16 with this gemm, on which `faults` happen before it is checked.
+    #[cfg(feature = "gpu")]
+    #[doc(hidden)]
+    pub async fn faulty(
+        checkpoint: Arc<Checkpoint>,
+        gemm: crate::gpu::GemmVariant,
+        faults: &[crate::gpu::Fault],
+    ) -> Result<Self, EncoderError> {
+        let device = device::Device::faulty(gemm, faults, &checkpoint).await?;
+        Self::on(device, checkpoint).await
+    }
+
+    async fn on(device: device::Device, checkpoint: Arc<Checkpoint>) -> Result<Self, EncoderError> {
         let config = *checkpoint.config();
         let scalar = async |name| checkpoint.read(name).await.map(|values| values.first().copied().unwrap_or(0.0));
         let (logit_scale, logit_bias) = (scalar("logit_scale").await?, scalar("logit_bias").await?);
         Ok(Self {
-            device: device::Device::open(&options, &checkpoint).await?,
+            device,
             vision: VisionTower::new(&config.vision),
             text: TextTower::new(&config.text),
             image_positions: None,

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::GpuError;
+use super::{GemmVariant, GpuError};
 
 /// Which adapter to use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +32,9 @@ pub struct AdapterSummary {
     pub features: wgpu::Features,
     /// Limits it supports.
     pub limits: wgpu::Limits,
+    /// Sides of the square matrices that its matrix units multiply, f16 × f16 added up in f32. Empty without such units, in browsers,
+    /// and on a device that was opened without them.
+    pub matrix_sides: Vec<u32>,
 }
 
 impl AdapterSummary {
@@ -40,7 +43,10 @@ impl AdapterSummary {
         let driver = format!("{} {}", info.driver, info.driver_info).trim().to_owned();
         let name = if info.name.is_empty() { "(unnamed)".to_owned() } else { info.name };
         let (features, limits) = (adapter.features(), adapter.limits());
-        Self { name, backend: info.backend, driver, device_type: info.device_type, features, limits }
+        // Mesa's software driver announces matrices that its own vectors are too short for, and wgpu panics when asked for them.
+        let usable = features.contains(COOPERATIVE) && info.subgroup_max_size >= 8;
+        let matrix_sides = if usable { matrix_sides(&adapter.cooperative_matrix_properties()) } else { Vec::new() };
+        Self { name, backend: info.backend, driver, device_type: info.device_type, features, limits, matrix_sides }
     }
 
     /// Whether it computes on the CPU.
@@ -58,6 +64,18 @@ impl AdapterSummary {
             wgpu::DeviceType::Cpu => 4,
         }
     }
+}
+
+/// What `gemm_cooperative` needs of a device.
+const COOPERATIVE: wgpu::Features =
+    wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX.union(wgpu::Features::SHADER_F16).union(wgpu::Features::SUBGROUP);
+
+fn matrix_sides(shapes: &[wgpu::CooperativeMatrixProperties]) -> Vec<u32> {
+    use wgpu::CooperativeScalarType::{F16, F32};
+    let usable = |shape: &&wgpu::CooperativeMatrixProperties| {
+        shape.ab_type == F16 && shape.cr_type == F32 && shape.m_size == shape.n_size && shape.n_size == shape.k_size
+    };
+    shapes.iter().filter(usable).map(|shape| shape.m_size).collect()
 }
 
 impl std::fmt::Display for AdapterSummary {
@@ -112,6 +130,8 @@ pub enum Fault {
     DeviceLost,
     /// The next upload or run finds no memory.
     OutOfMemory,
+    /// From now on plans that run with this variant compute nonsense, as if the driver had miscompiled it.
+    Miscompiled(GemmVariant),
 }
 
 /// An open device with its queue and its health.
@@ -121,18 +141,28 @@ pub(super) struct Device {
     pub(super) summary: AdapterSummary,
     lost: Arc<Mutex<Option<String>>>,
     starved: AtomicBool,
+    miscompiled: Mutex<Vec<GemmVariant>>,
 }
 
 impl Device {
-    /// Opens the chosen adapter's device with the adapter's own limits on memory and WebGPU's defaults for everything else.
-    pub(super) async fn open(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        let (adapter, summary) = choose(choice).await?;
+    /// Opens the chosen adapter's device with the adapter's own limits on memory and WebGPU's defaults for everything else, except for
+    /// its matrix units if they are asked for.
+    pub(super) async fn open(choice: &AdapterChoice, matrix_units: bool) -> Result<Self, GpuError> {
+        let (adapter, mut summary) = choose(choice).await?;
         let required_limits = wgpu::Limits {
             max_buffer_size: summary.limits.max_buffer_size,
             max_storage_buffer_binding_size: summary.limits.max_storage_buffer_binding_size,
             ..wgpu::Limits::default()
         };
-        let descriptor = wgpu::DeviceDescriptor { label: Some("polyglance"), required_limits, ..Default::default() };
+        let mut descriptor = wgpu::DeviceDescriptor { label: Some("polyglance"), required_limits, ..Default::default() };
+        if !matrix_units {
+            summary.matrix_sides.clear();
+        } else if !summary.matrix_sides.is_empty() {
+            descriptor.required_features = COOPERATIVE;
+            // SAFETY: the experiment that is used is cooperative matrices, in `gemm_cooperative.wgsl` alone. Its loads and stores stay
+            // within workgroup memory, whose sizes follow from the matrices' side, and all invocations of a subgroup take part in each.
+            descriptor.experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
         let opened = adapter.request_device(&descriptor).await;
         let (raw, queue) = opened.map_err(|error| GpuError::Open { adapter: summary.to_string(), reason: error.to_string() })?;
         let lost = Arc::new(Mutex::new(None));
@@ -143,7 +173,7 @@ impl Device {
         });
         // The default handler panics. What no scope of `guarded` catches concerns no call, so it is only logged.
         raw.on_uncaptured_error(Arc::new(|error| tracing::error!("uncaptured GPU error: {error}")));
-        Ok(Self { raw, queue, summary, lost, starved: AtomicBool::new(false) })
+        Ok(Self { raw, queue, summary, lost, starved: AtomicBool::new(false), miscompiled: Mutex::default() })
     }
 
     /// Bytes of the largest buffer that a shader can see.
@@ -190,7 +220,13 @@ impl Device {
         match fault {
             Fault::DeviceLost => self.raw.destroy(),
             Fault::OutOfMemory => self.starved.store(true, Ordering::Relaxed),
+            Fault::Miscompiled(gemm) => self.miscompiled.lock().unwrap_or_else(PoisonError::into_inner).push(gemm),
         }
+    }
+
+    /// Whether [`Fault::Miscompiled`] was asked for.
+    pub(super) fn miscompiles(&self, gemm: GemmVariant) -> bool {
+        self.miscompiled.lock().unwrap_or_else(PoisonError::into_inner).contains(&gemm)
     }
 }
 

@@ -6,11 +6,10 @@ use super::GpuError;
 use super::device::Device;
 use super::operands::{self, stride};
 use super::prepared::{Prepared, Work, buffer};
-use super::readback::{Mapping, start_mapping};
+use super::readback::{Running, start_mapping};
 use super::uniforms::{Counts, QueryTile, query_tiles};
 use crate::encoder::plan::{BatchData, Buffer, BufferId, Plan};
 use crate::kernels::Counts as Live;
-use crate::platform;
 
 /// A batch that fits its plan.
 pub(super) struct Batch<'a> {
@@ -72,33 +71,9 @@ pub(super) async fn run(device: &Device, prepared: &Prepared, batch: &Batch<'_>)
     // An empty range cannot be mapped, and without a mapping nothing would wait for a run that returns nothing.
     let bytes = bytes.max(wgpu::MAP_ALIGNMENT);
     let running = device.guarded("running a batch", || submit(device, prepared, batch, bytes)).await?;
-    // Natively somebody has to poll; one submission at a time, so that the timeout is for a second's work and not for all of it.
-    for submission in running.submissions {
-        if let Err(error) = platform::wait_for_gpu(&device.raw, submission) {
-            device.check_alive()?;
-            return Err(GpuError::DeviceLost(error.to_string()));
-        }
-    }
-    let mapped = running.mapping.finished().await;
-    device.check_alive()?;
-    let unreadable = |reason: String| GpuError::Validation { doing: "reading results".to_owned(), reason };
-    if !mapped {
-        return Err(unreadable("the buffer could not be mapped".to_owned()));
-    }
-    let view = running.readback.slice(..bytes).get_mapped_range().map_err(|error| unreadable(error.to_string()))?;
-    let outputs = unpack(&view, batch);
-    drop(view);
-    running.readback.unmap();
-    *prepared.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(running.readback);
+    let (outputs, readback) = running.read(device, bytes, |view| unpack(view, batch)).await?;
+    *prepared.readback.lock().unwrap_or_else(PoisonError::into_inner) = Some(readback);
     outputs
-}
-
-/// A batch that the GPU is working on.
-struct Running {
-    /// In order; the last one ends with the copy to `readback`.
-    submissions: Vec<wgpu::SubmissionIndex>,
-    readback: wgpu::Buffer,
-    mapping: Mapping,
 }
 
 /// Puts a whole run into the queue without waiting for any of it.
@@ -209,12 +184,7 @@ fn unpack(mut bytes: &[u8], batch: &Batch<'_>) -> Result<Vec<Vec<f32>>, GpuError
         let buffer = batch.buffer(id)?;
         let (own, rest) = bytes.split_at(batch.bytes(id) as usize);
         bytes = rest;
-        let values: Vec<f32> = bytemuck::pod_collect_to_vec(own);
-        Ok(if stride(buffer.cols) == buffer.cols {
-            values
-        } else {
-            values.chunks_exact(stride(buffer.cols)).flat_map(|row| row.iter().take(buffer.cols)).copied().collect()
-        })
+        Ok(operands::unpadded(own, buffer.cols))
     };
     batch.data.outputs.iter().map(cut).collect()
 }

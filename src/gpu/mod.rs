@@ -1,16 +1,23 @@
 //! The WGSL backend: runs a [`Plan`] on any adapter that WebGPU, Vulkan, Metal or Direct3D 12 reaches.
 //!
-//! Only baseline WebGPU is used: no subgroups, no `shader-f16`, 16 KiB of workgroup memory, 256 invocations, 8 storage buffers. All of
-//! it is asynchronous, because a browser cannot wait. No call panics or hangs when a device is lost or its memory is exhausted.
+//! Only baseline WebGPU is used: no subgroups, no `shader-f16`, 16 KiB of workgroup memory, 256 invocations, 8 storage buffers. The one
+//! exception is `gemm_cooperative`, for native adapters with matrix units. All of it is asynchronous, because a browser cannot wait. No
+//! call panics or hangs when a device is lost or its memory is exhausted.
 
 mod device;
+mod dispatch;
 mod error;
 mod executor;
+mod gemm;
 mod operands;
+mod patching;
 mod pipelines;
 mod prepared;
 mod readback;
+mod search;
 mod shaders;
+#[cfg(not(target_family = "wasm"))]
+mod tuning;
 mod uniforms;
 mod weight;
 
@@ -25,21 +32,14 @@ use prepared::Prepared;
 pub use device::Fault;
 pub use device::{AdapterChoice, AdapterSummary, adapters};
 pub use error::GpuError;
+pub use gemm::GemmVariant;
 pub use weight::{GpuWeight, WeightPrecision};
 
 use crate::encoder::plan::{BatchData, Plan};
+use crate::kernels::Table;
 
 /// Plans that stay prepared: two towers at two capacities each.
 const MAX_PREPARED: usize = 4;
-
-/// How matrices are multiplied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GemmVariant {
-    /// Tiles in workgroup memory; for hardware.
-    Tiled,
-    /// Straight from storage, without barriers; for software adapters.
-    Direct,
-}
 
 /// An open device, its compiled kernels, and the plans prepared for it.
 pub struct GpuBackend {
@@ -56,8 +56,20 @@ impl GpuBackend {
     /// # Errors
     /// [`GpuError::NoAdapter`] if none is acceptable, [`GpuError::Open`] if it refuses.
     pub async fn new(choice: &AdapterChoice) -> Result<Self, GpuError> {
-        let device = Device::open(choice).await?;
-        let gemm = if device.summary.is_software() { GemmVariant::Direct } else { GemmVariant::Tiled };
+        Self::open(choice, false).await
+    }
+
+    /// Opens the adapter of choice with its matrix units, if it has any, for the cooperative variants of gemm.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub async fn with_matrix_units(choice: &AdapterChoice) -> Result<Self, GpuError> {
+        Self::open(choice, true).await
+    }
+
+    async fn open(choice: &AdapterChoice, matrix_units: bool) -> Result<Self, GpuError> {
+        let device = Device::open(choice, matrix_units).await?;
+        let gemm = GemmVariant::plain(&device.summary);
         Ok(Self { device, gemm, pipelines: Pipelines::default(), prepared: Mutex::default() })
     }
 
@@ -66,14 +78,30 @@ impl GpuBackend {
         &self.device.summary
     }
 
-    /// How matrices are multiplied; chosen by the kind of adapter.
+    /// How matrices are multiplied: plainly, until [`tune_gemm`](Self::tune_gemm) has found something faster.
     pub fn gemm_variant(&self) -> GemmVariant {
         self.gemm
     }
 
-    /// Overrides the choice, to measure or test the other variant.
+    /// Overrides the choice. On an adapter without what the variant needs, the next run is an error.
     pub fn set_gemm_variant(&mut self, gemm: GemmVariant) {
         self.gemm = gemm;
+    }
+
+    /// Chooses the fastest of `candidates` for the f16 products of `plan`: the one that the file `remembered` names for this adapter,
+    /// driver and plan, or else by measuring for about a tenth of a second. The file may be missing or broken; it is then written.
+    ///
+    /// # Errors
+    /// The device was lost. [`gemm_variant`](Self::gemm_variant) is then the variant that was running.
+    #[cfg(not(target_family = "wasm"))]
+    pub async fn tune_gemm(
+        &mut self,
+        weights: &[GpuWeight],
+        plan: &Plan,
+        candidates: &[GemmVariant],
+        remembered: Option<&std::path::Path>,
+    ) -> Result<(), GpuError> {
+        tuning::tune(self, weights, plan, candidates, remembered).await
     }
 
     /// Bytes of the largest buffer that a plan may have.
@@ -98,6 +126,14 @@ impl GpuBackend {
         weight::upload_vector(&self.device, values).await
     }
 
+    /// Uploads stored vectors for [`scores_top_k`](Self::scores_top_k), in as many chunks as the adapter's bindings need.
+    ///
+    /// # Errors
+    /// A table that is not a multiple of `dim`, no memory, a lost device.
+    pub async fn upload_table(&self, table: Table<'_>, dim: usize) -> Result<Vec<GpuWeight>, GpuError> {
+        weight::upload_table(&self.device, table, dim).await
+    }
+
     /// Runs `plan` on a batch and returns its outputs in order, live rows only.
     ///
     /// # Errors
@@ -108,7 +144,11 @@ impl GpuBackend {
             return Ok(vec![Vec::new(); batch.outputs.len()]);
         }
         let prepared = self.prepare(weights, plan).await?;
-        executor::run(&self.device, &prepared, &batch_of_plan).await
+        let mut outputs = executor::run(&self.device, &prepared, &batch_of_plan).await?;
+        if self.device.miscompiles(prepared.gemm) {
+            outputs.iter_mut().flatten().for_each(|value| *value = 1.0 - *value);
+        }
+        Ok(outputs)
     }
 
     /// Gives back the memory of all prepared plans; the next run prepares its plan again.

@@ -10,7 +10,7 @@ use crate::kernels::Rows;
 const MAX_HEAD_DIM: usize = 128;
 
 /// Invocations in a workgroup of the kernels that work by element.
-const WORKGROUP: u64 = 64;
+pub(super) const WORKGROUP: u64 = 64;
 
 /// Something that a shader binds.
 #[derive(Clone, Copy)]
@@ -59,10 +59,7 @@ pub(super) fn workgroups(step: &Step, counts: Counts, gemm: super::GemmVariant) 
     };
     let segments = u64::from(counts.segments);
     match step {
-        Step::Gemm { shape, .. } => match gemm {
-            super::GemmVariant::Tiled => rows(shape.rows).div_ceil(64) * (shape.n as u64).div_ceil(64),
-            super::GemmVariant::Direct => (rows(shape.rows).div_ceil(4) * (shape.n as u64).div_ceil(4)).div_ceil(WORKGROUP),
-        },
+        Step::Gemm { shape, .. } => gemm.workgroups(rows(shape.rows), shape.n as u64),
         Step::LayerNorm { shape, .. } => rows(shape.rows),
         Step::Attention { shape, .. } => u64::from(counts.query_tiles) * shape.heads as u64,
         Step::PoolingAttention { shape, .. } => segments * shape.heads as u64,
@@ -81,6 +78,15 @@ pub(super) fn fold(workgroups: u64, limit: u32) -> (u32, u32) {
 /// Columns of a buffer's rows in memory: shaders move vec4s, so rows begin at multiples of 4.
 pub(super) fn stride(cols: usize) -> usize {
     cols.next_multiple_of(4)
+}
+
+/// The values of a matrix that was read from memory, its rows' padding dropped.
+pub(super) fn unpadded(bytes: &[u8], cols: usize) -> Vec<f32> {
+    let values: Vec<f32> = bytemuck::pod_collect_to_vec(bytes);
+    if stride(cols) == cols {
+        return values;
+    }
+    values.chunks_exact(stride(cols)).flat_map(|row| row.iter().take(cols)).copied().collect()
 }
 
 /// Refuses a plan whose steps do not fit its buffers, its weights or the shaders.

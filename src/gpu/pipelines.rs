@@ -19,24 +19,42 @@ pub(super) struct Variant {
 }
 
 impl Variant {
+    /// Ranks the rows of a table that is stored in `precision`.
+    pub(super) const fn scores_top_k(precision: WeightPrecision) -> Self {
+        let shader = match precision {
+            WeightPrecision::F32 => &shaders::SCORES_TOP_K_F32,
+            WeightPrecision::F16 => &shaders::SCORES_TOP_K_F16,
+        };
+        Self { shader, constant: None }
+    }
+
+    /// Resizes an image in width.
+    pub(super) const fn resize_columns() -> Self {
+        Self { shader: &shaders::RESIZE_COLUMNS, constant: None }
+    }
+
+    /// Resizes an image in height and makes patches of it.
+    pub(super) const fn image_to_patches() -> Self {
+        Self { shader: &shaders::IMAGE_TO_PATCHES, constant: None }
+    }
+
+    /// The shader's name.
+    pub(super) const fn name(self) -> &'static str {
+        self.shader.name
+    }
+
     /// Names the shader that runs `step`, or `None` for a copy, which needs no shader. `precision` is that of the step's matrix.
     pub(super) fn of(step: &Step, gemm: GemmVariant, precision: WeightPrecision) -> Option<Self> {
         let plain = |shader| Some(Self { shader, constant: None });
         match step {
             Step::Gemm { shape, .. } => {
-                let shader = match (gemm, precision) {
-                    (GemmVariant::Tiled, WeightPrecision::F32) => &shaders::GEMM_F32,
-                    (GemmVariant::Tiled, WeightPrecision::F16) => &shaders::GEMM_F16,
-                    (GemmVariant::Direct, WeightPrecision::F32) => &shaders::GEMM_DIRECT_F32,
-                    (GemmVariant::Direct, WeightPrecision::F16) => &shaders::GEMM_DIRECT_F16,
-                };
                 // As numbered in `shaders/shared/gemm_epilogue.wgsl`.
                 let epilogue = match shape.epilogue {
                     Epilogue::Store => 0,
                     Epilogue::Gelu => 1,
                     Epilogue::Accumulate => 2,
                 };
-                Some(Self { shader, constant: Some(("epilogue", epilogue)) })
+                Some(Self { shader: gemm.shader(precision), constant: Some(("epilogue", epilogue)) })
             }
             Step::Attention { shape, .. } => {
                 Some(Self { shader: &shaders::ATTENTION, constant: Some(("head4", (shape.head_dim / 4) as u32)) })
@@ -76,8 +94,8 @@ fn compile(device: &wgpu::Device, variant: Variant) -> wgpu::ComputePipeline {
     let descriptor = wgpu::ShaderModuleDescriptor { label, source };
     // wgpu would add a counter to every loop, which slows the innermost ones and keeps drivers from unrolling them.
     let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
-    // SAFETY: the shaders are this crate's own, every loop of theirs counts up to a bound that is fixed before it (or halves a number
-    // until it is zero), and all other checks stay on.
+    // SAFETY: the shaders are this crate's own, every loop of theirs counts or doubles up to a bound that is fixed before it (or
+    // halves a number until it is zero), and all other checks stay on.
     let module = unsafe { device.create_shader_module_trusted(descriptor, checks) };
     let constants: Vec<(&str, f64)> = variant.constant.iter().map(|&(name, value)| (name, f64::from(value))).collect();
     device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {

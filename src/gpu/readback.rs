@@ -1,8 +1,12 @@
-//! Waiting for the GPU without blocking: a buffer that is being mapped, as a future.
+//! Waiting for the GPU without blocking, and reading what it has written.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+
+use super::GpuError;
+use super::device::Device;
+use crate::platform;
 
 /// Where the callback of a mapping leaves its result for whoever awaits it.
 #[derive(Default)]
@@ -56,5 +60,37 @@ impl Mapping {
             }
         };
         poll_fn(check).await
+    }
+}
+
+/// Work that is in the queue.
+pub(super) struct Running {
+    /// In order; the last one ends with a copy to `readback`.
+    pub(super) submissions: Vec<wgpu::SubmissionIndex>,
+    pub(super) readback: wgpu::Buffer,
+    pub(super) mapping: Mapping,
+}
+
+impl Running {
+    /// Waits for the end of the work and shows the first `bytes` of its results to `unpack`. Also returns the buffer, for the next run.
+    pub(super) async fn read<T>(self, device: &Device, bytes: u64, unpack: impl FnOnce(&[u8]) -> T) -> Result<(T, wgpu::Buffer), GpuError> {
+        // Natively somebody has to poll; one submission at a time, so that the timeout is for a second's work and not for all of it.
+        for submission in self.submissions {
+            if let Err(error) = platform::wait_for_gpu(&device.raw, submission) {
+                device.check_alive()?;
+                return Err(GpuError::DeviceLost(error.to_string()));
+            }
+        }
+        let mapped = self.mapping.finished().await;
+        device.check_alive()?;
+        let unreadable = |reason: String| GpuError::Validation { doing: "reading results".to_owned(), reason };
+        if !mapped {
+            return Err(unreadable("the buffer could not be mapped".to_owned()));
+        }
+        let view = self.readback.slice(..bytes).get_mapped_range().map_err(|error| unreadable(error.to_string()))?;
+        let result = unpack(&view);
+        drop(view);
+        self.readback.unmap();
+        Ok((result, self.readback))
     }
 }

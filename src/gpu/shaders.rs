@@ -26,11 +26,20 @@ pub(super) static GEMM_F32: Shader = shader!("gemm.f32" = "gemm" + "gemm_epilogu
 pub(super) static GEMM_F16: Shader = shader!("gemm.f16" = "gemm" + "gemm_epilogue" + "weight_f16" + "outer" + "batch");
 pub(super) static GEMM_DIRECT_F32: Shader = shader!("gemm_direct.f32" = "gemm_direct" + "gemm_epilogue" + "weight_f32" + "batch");
 pub(super) static GEMM_DIRECT_F16: Shader = shader!("gemm_direct.f16" = "gemm_direct" + "gemm_epilogue" + "weight_f16" + "batch");
+pub(super) static GEMM_COOPERATIVE_8: Shader =
+    shader!("gemm_cooperative.8" = "gemm_cooperative" + "cooperative_8" + "gemm_epilogue" + "weight_f16" + "batch");
+pub(super) static GEMM_COOPERATIVE_16: Shader =
+    shader!("gemm_cooperative.16" = "gemm_cooperative" + "cooperative_16" + "gemm_epilogue" + "weight_f16" + "batch");
 pub(super) static LAYER_NORM: Shader = shader!("layer_norm" = "layer_norm" + "reduce" + "batch");
 pub(super) static ATTENTION: Shader = shader!("attention" = "attention" + "outer" + "batch");
 pub(super) static POOLING_ATTENTION: Shader = shader!("pooling_attention" = "pooling_attention" + "reduce" + "batch");
 pub(super) static SELECT_LAST: Shader = shader!("select_last" = "select_last" + "batch");
 pub(super) static L2_NORMALIZE: Shader = shader!("l2_normalize" = "l2_normalize" + "reduce" + "batch");
+
+pub(super) static SCORES_TOP_K_F32: Shader = shader!("scores_top_k.f32" = "scores_top_k" + "weight_f32" + "batch");
+pub(super) static SCORES_TOP_K_F16: Shader = shader!("scores_top_k.f16" = "scores_top_k" + "weight_f16" + "batch");
+pub(super) static IMAGE_TO_PATCHES: Shader = shader!("image_to_patches" = "image_to_patches" + "taps" + "batch");
+pub(super) static RESIZE_COLUMNS: Shader = shader!("resize_columns" = "resize_columns" + "taps" + "batch");
 
 #[cfg(test)]
 mod tests {
@@ -41,16 +50,22 @@ mod tests {
     use super::*;
     use crate::gpu::uniforms;
 
-    static ALL: [&Shader; 9] = [
+    static ALL: [&Shader; 15] = [
         &GEMM_F32,
         &GEMM_F16,
         &GEMM_DIRECT_F32,
         &GEMM_DIRECT_F16,
+        &GEMM_COOPERATIVE_8,
+        &GEMM_COOPERATIVE_16,
         &LAYER_NORM,
         &ATTENTION,
         &POOLING_ATTENTION,
         &SELECT_LAST,
         &L2_NORMALIZE,
+        &SCORES_TOP_K_F32,
+        &SCORES_TOP_K_F16,
+        &IMAGE_TO_PATCHES,
+        &RESIZE_COLUMNS,
     ];
 
     /// Parses what the driver will get, and shows the offending line if it cannot be parsed.
@@ -60,12 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn every_shader_is_valid_on_baseline_webgpu() {
+    fn every_shader_is_valid_and_needs_no_more_than_it_may() {
         // naga counts `unpack2x16float` as optional because old OpenGL lacks it; in WebGPU it is not.
         let baseline = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let cooperative = baseline | Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
         for shader in ALL {
             let module = parse(shader);
-            let valid = Validator::new(ValidationFlags::all(), baseline).validate(&module);
+            let allowed = if shader.name.starts_with("gemm_cooperative") { cooperative } else { baseline };
+            let valid = Validator::new(ValidationFlags::all(), allowed).validate(&module);
             valid.unwrap_or_else(|error| panic!("{}: {}", shader.name, error.emit_to_string(shader.wgsl)));
             let [entry] = module.entry_points.as_slice() else { panic!("{} has several entry points", shader.name) };
             assert_eq!(shader.name.split('.').next(), Some(entry.name.as_str()));
@@ -113,11 +130,17 @@ mod tests {
         assert_layout!(&POOLING_ATTENTION, PoolingAttentionShape { heads, head4, scale });
         assert_layout!(&SELECT_LAST, SelectLastShape { dim });
         assert_layout!(&L2_NORMALIZE, L2NormalizeShape { dim });
+        assert_layout!(&SCORES_TOP_K_F32, ScoresTopKShape { rows, dim4, kept });
+        assert_layout!(&IMAGE_TO_PATCHES, ImageToPatchesShape { cols, patch_size });
+        assert_layout!(&RESIZE_COLUMNS, ResizeColumnsShape { source_width, target_width });
+        assert_layout!(&IMAGE_TO_PATCHES, Taps { first, begin, end, shift });
     }
 
     #[test]
-    fn constants_of_attention_match_the_host() {
-        let declared = format!("const TILE = {}u;", uniforms::QUERY_TILE);
-        assert!(ATTENTION.wgsl.contains(&declared), "{declared} is missing");
+    fn tiles_match_the_host() {
+        for (shader, tile) in [(&ATTENTION, uniforms::QUERY_TILE), (&SCORES_TOP_K_F32, uniforms::RANKED_ROWS)] {
+            let declared = format!("const TILE = {tile}u;");
+            assert!(shader.wgsl.contains(&declared), "{}: {declared} is missing", shader.name);
+        }
     }
 }

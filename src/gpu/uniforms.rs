@@ -4,7 +4,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::kernels::{Attention, Counts as Live, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+use crate::kernels::{Attention, Counts as Live, Gemm, ImageToPatches, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
+
+/// Rows that one workgroup of `scores_top_k` ranks, as in `shaders/scores_top_k.wgsl`.
+pub(super) const RANKED_ROWS: usize = 512;
 
 /// Queries that one workgroup of `attention` takes, as in `shaders/attention.wgsl`.
 pub(super) const QUERY_TILE: usize = 32;
@@ -61,6 +64,41 @@ pub(super) struct SelectLastShape {
 #[repr(C)]
 pub(super) struct L2NormalizeShape {
     pub(super) dim: u32,
+}
+
+/// `dim4` counts vec4s; `kept` is how many hits a tile of rows gives.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ScoresTopKShape {
+    pub(super) rows: u32,
+    pub(super) dim4: u32,
+    pub(super) kept: u32,
+}
+
+/// Sizes in pixels.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ResizeColumnsShape {
+    pub(super) source_width: u32,
+    pub(super) target_width: u32,
+}
+
+/// `cols` counts patches.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct ImageToPatchesShape {
+    pub(super) cols: u32,
+    pub(super) patch_size: u32,
+}
+
+/// Source pixels `first`, `first` + 1 … with weights `begin` to `end`: what makes one target pixel of one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Taps {
+    pub(super) first: u32,
+    pub(super) begin: u32,
+    pub(super) end: u32,
+    pub(super) shift: u32,
 }
 
 /// One workgroup's share of `attention`: queries `first` to `first` + 31 of the segment whose tokens are `begin` to `end`.
@@ -124,5 +162,17 @@ impl From<&SelectLast> for SelectLastShape {
 impl From<&L2Normalize> for L2NormalizeShape {
     fn from(shape: &L2Normalize) -> Self {
         Self { dim: shape.dim as u32 }
+    }
+}
+
+impl From<&ImageToPatches> for ResizeColumnsShape {
+    fn from(shape: &ImageToPatches) -> Self {
+        Self { source_width: shape.source.width as u32, target_width: (shape.cols * shape.patch_size) as u32 }
+    }
+}
+
+impl From<&ImageToPatches> for ImageToPatchesShape {
+    fn from(shape: &ImageToPatches) -> Self {
+        Self { cols: shape.cols as u32, patch_size: shape.patch_size as u32 }
     }
 }

@@ -1,9 +1,12 @@
 //! Weights on the GPU.
 
+use std::borrow::Cow;
+
 use half::slice::HalfFloatSliceExt;
 
 use super::GpuError;
 use super::device::Device;
+use crate::kernels::Table;
 
 /// How a matrix is stored on the GPU. Sums are f32 either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,15 +55,14 @@ pub(super) async fn upload_matrix(
         return Err(GpuError::Unsupported(format!("a weight of {} values is not {n} × {k}", values.len())));
     }
     let overflow = values.iter().copied().find(|v| !fits_f16(*v)).filter(|_| precision == WeightPrecision::F16);
-    let padded = pad(values, n, k);
-    let values = padded.as_deref().unwrap_or(values);
+    let values = padded(values, n, k);
     let (buffer, precision) = match precision {
         WeightPrecision::F16 if overflow.is_none() => {
             let mut halves = vec![half::f16::ZERO; values.len()];
-            halves.convert_from_f32_slice(values);
+            halves.convert_from_f32_slice(&values);
             (upload(device, bytemuck::cast_slice(&halves)).await?, WeightPrecision::F16)
         }
-        _ => (upload(device, bytemuck::cast_slice(values)).await?, WeightPrecision::F32),
+        _ => (upload(device, bytemuck::cast_slice(&values)).await?, WeightPrecision::F32),
     };
     Ok(GpuWeight { buffer, shape: (n, k), precision, overflow })
 }
@@ -74,6 +76,33 @@ pub(super) async fn upload_vector(device: &Device, values: &[f32]) -> Result<Gpu
     padded.resize(values.len().next_multiple_of(4), 0.0);
     let buffer = upload(device, bytemuck::cast_slice(&padded)).await?;
     Ok(GpuWeight { buffer, shape: (1, values.len()), precision: WeightPrecision::F32, overflow: None })
+}
+
+/// Uploads stored vectors in chunks that the adapter can bind, padded as matrices are.
+pub(super) async fn upload_table(device: &Device, table: Table<'_>, dim: usize) -> Result<Vec<GpuWeight>, GpuError> {
+    let (values, value_bytes, precision) = match table {
+        Table::F32(values) => (values.len(), size_of::<f32>(), WeightPrecision::F32),
+        Table::F16(values) => (values.len(), size_of::<half::f16>(), WeightPrecision::F16),
+    };
+    if dim == 0 || !values.is_multiple_of(dim) {
+        return Err(GpuError::Unsupported(format!("a table of {values} values has no rows of {dim}")));
+    }
+    let (limit, four_rows) = (device.max_buffer_bytes(), (4 * dim.next_multiple_of(4) * value_bytes) as u64);
+    let chunk_rows = (limit / four_rows) as usize * 4;
+    if chunk_rows == 0 {
+        return Err(GpuError::TooLarge { name: "four rows of a table".to_owned(), bytes: four_rows, limit });
+    }
+    let mut chunks = Vec::new();
+    for first in (0..table.rows(dim)).step_by(chunk_rows) {
+        let rows = chunk_rows.min(table.rows(dim) - first);
+        let range = first * dim..(first + rows) * dim;
+        let buffer = match table {
+            Table::F32(values) => upload(device, bytemuck::cast_slice(&padded(&values[range], rows, dim))).await?,
+            Table::F16(values) => upload(device, bytemuck::cast_slice(&padded(&values[range], rows, dim))).await?,
+        };
+        chunks.push(GpuWeight { buffer, shape: (rows, dim), precision, overflow: None });
+    }
+    Ok(chunks)
 }
 
 /// Copies bytes to a new storage buffer.
@@ -98,15 +127,15 @@ fn fits_f16(value: f32) -> bool {
     value.abs() <= f32::from(half::f16::MAX)
 }
 
-/// A copy with zeros to the right and below, or `None` if there is nothing to pad.
-fn pad(values: &[f32], n: usize, k: usize) -> Option<Vec<f32>> {
+/// `[n, k]` with zeros to the right and below, up to multiples of 4; a copy only if there is something to pad.
+pub(super) fn padded<T: Copy + Default>(values: &[T], n: usize, k: usize) -> Cow<'_, [T]> {
     let (padded_n, padded_k) = (n.next_multiple_of(4), k.next_multiple_of(4));
     if (padded_n, padded_k) == (n, k) {
-        return None;
+        return Cow::Borrowed(values);
     }
-    let mut padded = vec![0.0; padded_n * padded_k];
+    let mut padded = vec![T::default(); padded_n * padded_k];
     for (to, from) in padded.chunks_exact_mut(padded_k).zip(values.chunks_exact(k)) {
         to[..k].copy_from_slice(from);
     }
-    Some(padded)
+    Cow::Owned(padded)
 }

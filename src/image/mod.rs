@@ -18,11 +18,10 @@ mod decode;
 mod formats;
 mod naflex;
 mod orientation;
-mod resize;
 
 pub use decode::{DecodedImage, decode};
 pub use formats::{ExtensionSupport, UnsupportedFormat, decodable_extensions, extension_support};
-pub use naflex::{Grid, PatchBatch, Patches, Resampling, patchify, preprocess, target_grid};
+pub use naflex::{Grid, PatchBatch, Patches, Resampling, patchify, patching, preprocess, target_grid};
 
 use crate::limits;
 

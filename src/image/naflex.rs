@@ -7,8 +7,8 @@ use std::str::FromStr;
 use image::RgbImage;
 
 use super::ImageError;
-use super::resize::{self, CHANNELS, Size};
 use crate::config::{Filter, VisionConfig, VisionGeometry};
+use crate::kernels::{ImageToPatches, Size, resize};
 use crate::limits;
 
 /// How pixels are averaged when an image is resized. Both are antialiased.
@@ -94,22 +94,13 @@ pub struct Patches {
 /// # Errors
 /// The image, the grid or the patch size is empty or above the [`limits`].
 pub fn patchify(image: &RgbImage, grid: Grid, patch_size: usize, resampling: Resampling) -> Result<Patches, ImageError> {
+    let Grid { rows, cols } = grid;
     check_patch_size(patch_size)?;
     check_grid(grid)?;
-    resize_and_cut(image, &Target::exact(grid, patch_size), Filter::Bilinear, resampling)
-}
-
-/// What an image is resized to and cut into. `size` may exceed the grid on the right and at the bottom.
-struct Target {
-    size: Size,
-    grid: Grid,
-    patch_size: usize,
-}
-
-impl Target {
-    const fn exact(grid: Grid, patch_size: usize) -> Self {
-        Self { size: Size { height: grid.rows * patch_size, width: grid.cols * patch_size }, grid, patch_size }
-    }
+    let source = size_of_image(image);
+    check_image_sides(source.height, source.width)?;
+    let target = Size { height: rows * patch_size, width: cols * patch_size };
+    Ok(run(&ImageToPatches { source, target, rows, cols, patch_size, filter: Filter::Bilinear }, image, resampling))
 }
 
 /// The patches of `image` as `vision` wants them.
@@ -125,50 +116,44 @@ pub fn preprocess(
     max_num_patches: Option<usize>,
     resampling: Resampling,
 ) -> Result<Patches, ImageError> {
+    Ok(run(&patching(size_of_image(image), vision, max_num_patches)?, image, resampling))
+}
+
+/// How an image of this size becomes the patches that [`preprocess`] makes of it: what a GPU needs to do the same.
+///
+/// # Errors
+/// As [`preprocess`].
+pub fn patching(source: Size, vision: &VisionConfig, max_num_patches: Option<usize>) -> Result<ImageToPatches, ImageError> {
     let patch_size = vision.patch_size;
-    let target = match (vision.geometry, max_num_patches) {
+    check_patch_size(patch_size)?;
+    let (grid, target) = match (vision.geometry, max_num_patches) {
         (VisionGeometry::NaFlex { .. }, budget) => {
-            let (height, width) = (image.height() as usize, image.width() as usize);
             let budget = budget.unwrap_or(vision.preprocessing.max_num_patches);
-            Target::exact(target_grid(height, width, patch_size, budget)?, patch_size)
+            let grid = target_grid(source.height, source.width, patch_size, budget)?;
+            (grid, Size { height: grid.rows * patch_size, width: grid.cols * patch_size })
         }
         (VisionGeometry::Fixed { image_size }, None) => {
-            check_patch_size(patch_size)?;
             let grid = Grid { rows: vision.table_side(), cols: vision.table_side() };
-            Target { size: Size { height: image_size, width: image_size }, grid, patch_size }
+            (grid, Size { height: image_size, width: image_size })
         }
         (VisionGeometry::Fixed { image_size }, Some(_)) => return Err(ImageError::BudgetOfFixedModel { image_size }),
     };
-    check_grid(target.grid)?;
-    resize_and_cut(image, &target, vision.preprocessing.filter, resampling)
+    check_grid(grid)?;
+    check_image_sides(source.height, source.width)?;
+    let Grid { rows, cols } = grid;
+    Ok(ImageToPatches { source, target, rows, cols, patch_size, filter: vision.preprocessing.filter })
 }
 
-fn resize_and_cut(image: &RgbImage, target: &Target, filter: Filter, resampling: Resampling) -> Result<Patches, ImageError> {
-    let from = Size { height: image.height() as usize, width: image.width() as usize };
-    check_image_sides(from.height, from.width)?;
-    let pixels = image.as_raw();
+fn run(shape: &ImageToPatches, image: &RgbImage, resampling: Resampling) -> Patches {
     let values = match resampling {
-        Resampling::Hf => {
-            let normalized = std::array::from_fn::<f32, 256, _>(|value| (value as f32 - 127.5) / 127.5);
-            cut(&resize::bytes(pixels, from, target.size, filter), target, |value| normalized[usize::from(value)])
-        }
-        Resampling::Jax => cut(&resize::floats(pixels, from, target.size), target, |value| value),
+        Resampling::Hf => shape.run(image.as_raw()),
+        Resampling::Jax => shape.cut(&resize::floats(image.as_raw(), shape.source, shape.target), |value| value),
     };
-    Ok(Patches { grid: target.grid, values })
+    Patches { grid: Grid { rows: shape.rows, cols: shape.cols }, values }
 }
 
-fn cut<T: Copy>(pixels: &[T], target: &Target, value: impl Fn(T) -> f32) -> Vec<f32> {
-    let &Target { size, grid, patch_size } = target;
-    let (stride, run) = (size.width * CHANNELS, patch_size * CHANNELS);
-    let mut values = Vec::with_capacity(grid.patches() * patch_size * run);
-    for row_of_patches in pixels.chunks_exact(patch_size * stride).take(grid.rows) {
-        for col in 0..grid.cols {
-            for line in row_of_patches.chunks_exact(stride) {
-                values.extend(line[col * run..][..run].iter().map(|&pixel| value(pixel)));
-            }
-        }
-    }
-    values
+fn size_of_image(image: &RgbImage) -> Size {
+    Size { height: image.height() as usize, width: image.width() as usize }
 }
 
 fn check_image_sides(height: usize, width: usize) -> Result<(), ImageError> {

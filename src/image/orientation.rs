@@ -3,7 +3,7 @@
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
-use super::resize::CHANNELS;
+use crate::kernels::resize::CHANNELS;
 
 const ORIENTATION: u16 = 0x0112;
 const SUBFILE_TYPE: u16 = 0x00FE;

@@ -35,7 +35,6 @@ pub struct Gemm {
 #[derive(Clone, Debug)]
 pub struct PackedMatrix {
     panels: Vec<f32>,
-    k: usize,
 }
 
 impl PackedMatrix {
@@ -51,7 +50,7 @@ impl PackedMatrix {
                 }
             }
         });
-        Self { panels, k }
+        Self { panels }
     }
 
     /// Bytes it occupies.
@@ -65,15 +64,14 @@ impl Gemm {
     pub fn run(&self, x: &[f32], weight: &PackedMatrix, bias: &[f32], y: &mut [f32], scratch: &mut Vec<f32>) {
         let Self { n, k, epilogue, .. } = *self;
         let geometry = tile::geometry();
-        let block_rows = TASK_ROWS / geometry.max_rows * geometry.max_rows;
+        let block_rows = block_rows(geometry);
         scratch.resize(x.len(), 0.0);
         platform::for_each_chunk(scratch, block_rows * k, |block, packed| {
             pack_block(&x[block * block_rows * k..], k, geometry.max_rows, packed);
         });
-        let packed = &**scratch;
-        let columns = (TASK_WEIGHT_BYTES / (geometry.panel_width * k * size_of::<f32>())).max(1) * geometry.panel_width;
-        platform::for_each(tasks(y, n, block_rows, columns), |(): &mut (), task| {
-            simd::dispatch(RunTask { epilogue, packed, weight, bias, task });
+        let (packed, panels) = (&**scratch, &*weight.panels);
+        platform::for_each(tasks(y, n, block_rows, block_columns(geometry, k)), |(): &mut (), task| {
+            simd::dispatch(RunTask { epilogue, k, packed, panels, bias, task });
         });
     }
 }
@@ -82,6 +80,16 @@ impl Gemm {
 const TASK_WEIGHT_BYTES: usize = 400 << 10;
 /// Rows a task covers, so that a batch spreads over many cores.
 const TASK_ROWS: usize = 96;
+
+/// Rows of a block: whole tiles.
+pub(super) fn block_rows(geometry: tile::Geometry) -> usize {
+    TASK_ROWS / geometry.max_rows * geometry.max_rows
+}
+
+/// Columns of a block: whole panels.
+pub(super) fn block_columns(geometry: tile::Geometry, k: usize) -> usize {
+    (TASK_WEIGHT_BYTES / (geometry.panel_width * k * size_of::<f32>())).max(1) * geometry.panel_width
+}
 
 /// Packs rows into tiles, one after the other.
 fn pack_block(mut x: &[f32], k: usize, max_rows: usize, mut packed: &mut [f32]) {
@@ -94,14 +102,21 @@ fn pack_block(mut x: &[f32], k: usize, max_rows: usize, mut packed: &mut [f32]) 
 }
 
 /// A block of y that one thread computes: some rows, some columns.
-struct Task<'a> {
+pub(super) struct Task<'a> {
     rows: Range<usize>,
     first_column: usize,
     y: Vec<&'a mut [f32]>,
 }
 
+impl<'a> Task<'a> {
+    /// All of y, given by its rows.
+    pub(super) fn whole(y: Vec<&'a mut [f32]>) -> Self {
+        Self { rows: 0..y.len(), first_column: 0, y }
+    }
+}
+
 /// Cuts y into blocks of rows and columns.
-fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task<'_>> {
+pub(super) fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();
     for (block, y) in y.chunks_mut(block_rows * n).enumerate() {
         let first_row = block * block_rows;
@@ -121,12 +136,18 @@ fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task
     tasks
 }
 
-struct RunTask<'a> {
-    epilogue: Epilogue,
-    packed: &'a [f32],
-    weight: &'a PackedMatrix,
-    bias: &'a [f32],
-    task: Task<'a>,
+pub(super) struct RunTask<'a> {
+    pub(super) epilogue: Epilogue,
+    /// Length of the summed dimension.
+    pub(super) k: usize,
+    /// Left rows as tiles.
+    pub(super) packed: &'a [f32],
+    /// Right rows as panels.
+    pub(super) panels: &'a [f32],
+    /// One value per column.
+    pub(super) bias: &'a [f32],
+    /// What to compute.
+    pub(super) task: Task<'a>,
 }
 
 impl WithSimd for RunTask<'_> {
@@ -134,13 +155,13 @@ impl WithSimd for RunTask<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { epilogue, packed, weight, bias, mut task } = self;
-        let (k, width) = (weight.k, tile::panel_width::<S>());
+        let Self { epilogue, k, packed, panels, bias, mut task } = self;
+        let width = tile::panel_width::<S>();
         let mut sums = [tile::zero(simd); tile::MAX_ROWS];
         let task_columns = task.y.first().map_or(0, |row| row.len());
         for column in (0..task_columns).step_by(width) {
             let first = task.first_column + column;
-            let panel = &weight.panels[first * k..(first + width) * k];
+            let panel = &panels[first * k..(first + width) * k];
             let end = (column + width).min(task_columns);
             let bias = tile::load(simd, &bias[first..first + end - column]);
             let mut row = 0;

@@ -8,18 +8,25 @@
 
 pub mod attention;
 pub mod gemm;
+pub mod image_to_patches;
 pub mod l2_normalize;
 pub mod layer_norm;
 pub mod pooling_attention;
+pub mod product;
+pub(crate) mod resize;
+pub mod scores_top_k;
 pub mod select_last;
 pub(crate) mod simd;
 mod tile;
 
 pub use attention::Attention;
 pub use gemm::{Epilogue, Gemm};
+pub use image_to_patches::ImageToPatches;
 pub use l2_normalize::L2Normalize;
 pub use layer_norm::LayerNorm;
 pub use pooling_attention::PoolingAttention;
+pub use resize::Size;
+pub use scores_top_k::{Hit, ScoresTopK, Table};
 pub use select_last::SelectLast;
 
 /// What a buffer's rows stand for.

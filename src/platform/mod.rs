@@ -13,3 +13,5 @@ pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
 pub use imp::block_on;
 #[cfg(feature = "gpu")]
 pub(crate) use imp::wait_for_gpu;
+#[cfg(all(feature = "gpu", not(target_family = "wasm")))]
+pub(crate) use imp::{cache_folder, read_small_file};

@@ -1,4 +1,11 @@
-//! Threads by rayon, blocking by pollster.
+//! Threads by rayon, blocking by pollster, and the folder for what can be made again.
+
+#[cfg(feature = "gpu")]
+use std::{
+    env, fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 use std::time::Instant;
 
@@ -29,6 +36,30 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 pub(crate) fn wait_for_gpu(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), wgpu::PollError> {
     let timeout = Some(std::time::Duration::from_secs(120));
     device.poll(wgpu::PollType::Wait { submission_index: Some(submission), timeout }).map(|_| ())
+}
+
+/// `polyglance` in the user's cache folder, made if it is missing. `None` if it cannot be, or nothing says where that is.
+#[cfg(feature = "gpu")]
+pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let folder = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user_cache = if cfg!(windows) {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    };
+    let own = user_cache?.join("polyglance");
+    fs::create_dir_all(&own).ok().map(|()| own)
+}
+
+/// The bytes of a regular file of at most `limit` of them; `None` if it is larger, missing or unreadable.
+#[cfg(feature = "gpu")]
+pub(crate) fn read_small_file(path: &Path, limit: u64) -> Option<Vec<u8>> {
+    let size = fs::metadata(path).ok().filter(fs::Metadata::is_file)?.len();
+    let mut bytes = Vec::new();
+    fs::File::open(path).ok().filter(|_| size <= limit)?.take(limit).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
 }
 
 /// Measures elapsed time.

@@ -1,7 +1,7 @@
 //! Every kernel and variant against the f64 reference, within the tolerance that its header promises.
 
 use polyglance::encoder::{Step, WeightId};
-use polyglance::gpu::{GpuBackend, WeightPrecision};
+use polyglance::gpu::{GemmVariant, GpuBackend, WeightPrecision};
 use polyglance::kernels::{Attention, Epilogue, Gemm, L2Normalize, LayerNorm, PoolingAttention, Rows, SelectLast};
 
 use super::{Matrix, Weight, any_backend, backends, run_step};
@@ -9,17 +9,24 @@ use crate::reference::{self, assert_close, noise, offsets};
 
 fn check_gemm(backend: &GpuBackend, rows: usize, n: usize, k: usize, epilogue: Epilogue, precision: WeightPrecision) {
     let shape = Gemm { rows: Rows::Tokens, n, k, epilogue };
-    let (x, bias, before) = (noise(1, rows * k, 1.0), noise(2, n, 1.0), noise(3, rows * n, 1.0));
+    let (mut x, bias, before) = (noise(1, rows * k, 1.0), noise(2, n, 1.0), noise(3, rows * n, 1.0));
     let mut weight = noise(4, n * k, (k as f32).sqrt().recip());
+    let round = |values: &mut [f32]| values.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+    let mut tolerance = 2e-5;
     if precision == WeightPrecision::F16 {
-        weight.iter_mut().for_each(|v| *v = half::f16::from_f32(*v).to_f32());
+        round(&mut weight);
+        if matches!(backend.gemm_variant(), GemmVariant::Cooperative8 | GemmVariant::Cooperative16) {
+            round(&mut x);
+            // Matrix units may cut off where a processor rounds.
+            tolerance = 1e-4;
+        }
     }
     let y = if epilogue == Epilogue::Accumulate { Matrix::InOut(Rows::Tokens, n, &before) } else { Matrix::Out(Rows::Tokens, n) };
     let matrices = [Matrix::In(Rows::Tokens, k, &x), y];
     let weights = [Weight::Matrix(&weight, (n, k), precision), Weight::Vector(&bias)];
     let step = |ids: &[_]| Step::Gemm { shape, x: ids[0], weight: WeightId(0), bias: WeightId(1), y: ids[1] };
     let y = run_step(backend, &offsets(&[rows as u32]), &matrices, &weights, step).unwrap();
-    assert_close((rows, shape, precision, backend.gemm_variant()), &y[0], &reference::gemm(&shape, &x, &weight, &bias, &before), 2e-5);
+    assert_close((rows, shape, precision, backend.gemm_variant()), &y[0], &reference::gemm(&shape, &x, &weight, &bias, &before), tolerance);
 }
 
 #[test]
@@ -53,6 +60,22 @@ fn gelu_of_huge_values_is_finite() {
         let step = |ids: &[_]| Step::Gemm { shape, x: ids[0], weight: WeightId(0), bias: WeightId(1), y: ids[1] };
         let y = run_step(backend, &offsets(&[16]), &matrices, &weights, step).unwrap();
         assert_close("gelu", &y[0], &reference::gemm(&shape, &x, &[1.0], &[0.0], &[]), 2e-5);
+    }
+}
+
+/// Values that f16 cannot hold must show, not turn into the largest that it can.
+#[test]
+fn matrix_units_do_not_hide_overflow() {
+    for backend in backends() {
+        let shape = Gemm { rows: Rows::Tokens, n: 4, k: 4, epilogue: Epilogue::Store };
+        for (value, overflows) in [(65_504.0, false), (-65_504.0, false), (70_000.0, true), (-1e30, true)] {
+            let matrices = [Matrix::In(Rows::Tokens, 4, &[1.0, value, 1.0, 1.0]), Matrix::Out(Rows::Tokens, 4)];
+            let weights = [Weight::Matrix(&[1.0; 16], (4, 4), WeightPrecision::F16), Weight::Vector(&[0.0; 4])];
+            let step = |ids: &[_]| Step::Gemm { shape, x: ids[0], weight: WeightId(0), bias: WeightId(1), y: ids[1] };
+            let y = run_step(backend, &offsets(&[1]), &matrices, &weights, step).unwrap();
+            let units = matches!(backend.gemm_variant(), GemmVariant::Cooperative8 | GemmVariant::Cooperative16);
+            assert!(y[0].iter().all(|v| v.is_finite() != (units && overflows)), "{value} gives {:?}", y[0]);
+        }
     }
 }
 

@@ -6,7 +6,13 @@
 // burn's tensors nest more types than the default depth.
 #![recursion_limit = "256"]
 
+pub mod checkpoint;
+pub mod data;
+pub mod evaluate;
 pub mod losses;
+pub mod metrics;
 pub mod model;
 mod ops;
+pub mod optim;
 pub mod random;
+pub mod recipe;

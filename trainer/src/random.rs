@@ -15,9 +15,19 @@ impl Stream {
         Self { key: mix(seed ^ mix(name)) }
     }
 
+    /// 64 random bits.
+    pub fn bits(self, index: u64) -> u64 {
+        mix(self.key.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+    }
+
+    /// Uniform on 0..n, for n > 0.
+    pub fn below(self, index: u64, n: u64) -> u64 {
+        ((u128::from(self.bits(index)) * u128::from(n)) >> 64) as u64
+    }
+
     /// Uniform on 0 ≤ u < 1, in steps of 2⁻²⁴.
     pub fn uniform(self, index: u64) -> f32 {
-        (mix(self.key.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 40) as f32 / (1u32 << 24) as f32
+        (self.bits(index) >> 40) as f32 / (1u32 << 24) as f32
     }
 
     /// Standard normal (Box and Muller 1958).

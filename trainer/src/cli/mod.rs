@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod evaluate;
 mod export;
 mod init;
 
@@ -15,6 +16,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Evaluate(evaluate::Arguments),
     Export(export::Arguments),
     Init(init::Arguments),
 }
@@ -22,6 +24,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Init(arguments) => init::run(arguments),
     }

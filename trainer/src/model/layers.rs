@@ -2,11 +2,10 @@
 //! checkpoint; weights are `[outputs, inputs]` as PyTorch has them.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor};
 use polyglance::config::TowerConfig;
 
-use crate::ops::{Packing, attention, gelu_tanh, layer_norm};
+use crate::ops::{Packing, attention, gelu_tanh, layer_norm, linear};
 
 /// y = x·Wᵀ + b.
 #[derive(Module, Debug)]
@@ -24,7 +23,7 @@ impl Linear {
 
     /// `[rows, inputs]` to `[rows, outputs]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        linear(x, self.weight.val().transpose(), Some(self.bias.val()))
+        linear(x, self.weight.val(), self.bias.val())
     }
 }
 

@@ -1,14 +1,13 @@
 //! The vision tower: patches of any grids to pooled vectors.
 
 use burn::module::{Module, Param};
-use burn::tensor::module::linear;
 use burn::tensor::{Device, Tensor, TensorData};
 use polyglance::config::VisionConfig;
 use polyglance::encoder::resize_weights;
 use polyglance::image::{Grid, PatchBatch};
 
 use super::layers::{Embedding, Encoder, LayerNorm, Linear, Mlp, zeros};
-use crate::ops::{Packing, attention};
+use crate::ops::{Packing, attention, linear};
 
 /// Patch and position embeddings.
 #[derive(Module, Debug)]
@@ -104,7 +103,7 @@ impl PoolingHead {
         let project = |x: Tensor<2>, part: usize| {
             let rows = part * width..(part + 1) * width;
             let weight = self.attention.in_proj_weight.val().slice([rows.clone()]);
-            linear(x, weight.transpose(), Some(self.attention.in_proj_bias.val().slice([rows])))
+            linear(x, weight, self.attention.in_proj_bias.val().slice([rows]))
         };
         let query = project(self.probe.val().reshape([1, width]), 0).expand([images, width]);
         let (keys, values) = (project(x.clone(), 1), project(x, 2));

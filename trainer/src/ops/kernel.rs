@@ -16,7 +16,7 @@ type Plain = FloatTensor<Flex>;
 /// A tensor of flex with its place in a graph.
 pub(super) type Recorded = FloatTensor<Autodiff<Flex>>;
 
-/// A function of N matrices or vectors, each contiguous; the output has the shape of the first.
+/// A function of N matrices or vectors, each contiguous; the output has the rows of the first.
 pub(super) trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
     /// The output.
     fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32>;
@@ -55,7 +55,7 @@ pub(super) fn apply<K: Kernel<N>, const N: usize>(kernel: K, inputs: [Recorded; 
     let (Ok(values), Ok(guards)) = (<[Plain; N]>::try_from(values), <[_; N]>::try_from(guards)) else {
         unreachable!("both have N entries");
     };
-    let output = tensor(kernel.forward(slices(&values)), &values[0]);
+    let output = rows(kernel.forward(slices(&values)), &values[0]);
     match Step::<K, N>(std::marker::PhantomData).prepare::<NoCheckpointing>(guards).compute_bound().stateful() {
         OpsKind::Tracked(step) => step.finish((kernel, values), output),
         OpsKind::UnTracked(step) => step.finish(output),
@@ -64,6 +64,15 @@ pub(super) fn apply<K: Kernel<N>, const N: usize>(kernel: K, inputs: [Recorded; 
 
 fn slices<const N: usize>(values: &[Plain; N]) -> [&[f32]; N] {
     values.each_ref().map(|value| value.as_slice::<f32>().unwrap_or_default())
+}
+
+/// A tensor with as many rows as `like`.
+fn rows(values: Vec<f32>, like: &Plain) -> Plain {
+    let mut shape = like.shape();
+    let last = shape.num_dims() - 1;
+    shape[last] = 1;
+    shape[last] = values.len() / shape.num_elements().max(1);
+    Flex::float_from_data(TensorData::new(values, shape), &like.device())
 }
 
 fn tensor(values: Vec<f32>, like: &Plain) -> Plain {

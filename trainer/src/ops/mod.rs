@@ -7,10 +7,12 @@ mod attention;
 mod gelu;
 mod kernel;
 mod layer_norm;
+mod linear;
 mod packing;
 mod vector;
 
 pub(crate) use attention::attention;
 pub(crate) use gelu::gelu_tanh;
 pub(crate) use layer_norm::layer_norm;
+pub(crate) use linear::linear;
 pub(crate) use packing::Packing;

@@ -6,10 +6,11 @@ use super::{
 };
 
 /// From the bottom up. A module may name modules of lower rows, and itself. A submodule with a row of its own counts apart from its parent.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["limits", "platform"],
     &["config"],
-    &["image", "text", "weights", "kernels"],
+    &["kernels"],
+    &["image", "text", "weights"],
     &["encoder::plan"],
     &["gpu", "cpu"],
     &["encoder"],

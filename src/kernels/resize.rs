@@ -1,6 +1,7 @@
-//! Antialiased bilinear and bicubic resizing of interleaved RGB, in the two flavours of [`Resampling`](super::Resampling).
+//! Antialiased bilinear and bicubic resizing of interleaved RGB, rounded and not.
 //!
-//! Both share the weights: a filter with half-pixel centres, widened by the scale when reducing and renormalised at the edges. [`bytes`] rounds as torchvision does on a CPU (uint8 between the passes, 16-bit fixed-point weights, see
+//! Both share the weights: a filter with half-pixel centres, widened by the scale when reducing and renormalised at the edges. [`bytes`]
+//! rounds as torchvision does on a CPU (uint8 between the passes, 16-bit fixed-point weights, see
 //! `aten/src/ATen/native/cpu/UpSampleKernel.cpp`); [`floats`] never rounds, as `tf.image.resize` in big_vision.
 
 use std::borrow::Cow;
@@ -9,25 +10,27 @@ use std::ops::Range;
 use crate::config::Filter;
 
 /// Channels of every image here.
-pub(super) const CHANNELS: usize = 3;
+pub(crate) const CHANNELS: usize = 3;
 
 /// Height and width of an image, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Size {
-    pub(super) height: usize,
-    pub(super) width: usize,
+pub struct Size {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Columns of pixels.
+    pub width: usize,
 }
 
 impl Size {
     /// Values in an RGB image of this size.
-    pub(super) const fn values(self) -> usize {
+    pub(crate) const fn values(self) -> usize {
         self.height * self.width * CHANNELS
     }
 }
 
 /// Resizes `pixels` (`from.height × from.width` RGB) bit for bit as torchvision's uint8 kernel: columns first, then rows, each only if
 /// that side changes.
-pub(super) fn bytes(pixels: &[u8], from: Size, to: Size, filter: Filter) -> Cow<'_, [u8]> {
+pub(crate) fn bytes(pixels: &[u8], from: Size, to: Size, filter: Filter) -> Cow<'_, [u8]> {
     let mut pixels = Cow::Borrowed(pixels);
     if from.width != to.width {
         let weights = FixedPoint::new(Axis::new(from.width, to.width, filter));
@@ -41,7 +44,7 @@ pub(super) fn bytes(pixels: &[u8], from: Size, to: Size, filter: Filter) -> Cow<
 }
 
 /// Scales `pixels` to -1..1 and resizes them in f32 without rounding, rows first because that leaves less for the slower pass.
-pub(super) fn floats(pixels: &[u8], from: Size, to: Size) -> Vec<f32> {
+pub(crate) fn floats(pixels: &[u8], from: Size, to: Size) -> Vec<f32> {
     let rows = Axis::new(from.height, to.height, Filter::Bilinear);
     let columns = Axis::new(from.width, to.width, Filter::Bilinear);
     pulp::Arch::new().dispatch(|| {
@@ -51,7 +54,7 @@ pub(super) fn floats(pixels: &[u8], from: Size, to: Size) -> Vec<f32> {
 }
 
 /// Which source pixels make each target pixel of one axis.
-struct Axis {
+pub(crate) struct Axis {
     /// For each target pixel: the first source pixel, and where its weights lie in `weights`.
     taps: Vec<(usize, Range<usize>)>,
     /// Weights of all target pixels; each pixel's sum to 1.
@@ -60,7 +63,7 @@ struct Axis {
 
 impl Axis {
     /// `_compute_indices_min_size_weights_aa` of PyTorch, in the same f64 operations.
-    fn new(source: usize, target: usize, filter: Filter) -> Self {
+    pub(crate) fn new(source: usize, target: usize, filter: Filter) -> Self {
         let (reach, kernel): (f64, fn(f64) -> f64) = match filter {
             Filter::Bilinear => (1.0, triangle),
             Filter::Bicubic => (2.0, cubic),
@@ -108,15 +111,16 @@ fn cubic(x: f64) -> f64 {
 }
 
 /// Weights of an [`Axis`] as integers, scaled by two to the `precision` so that the largest just fits in 16 bits.
-struct FixedPoint {
-    taps: Vec<(usize, Range<usize>)>,
-    weights: Vec<i32>,
-    precision: u32,
+pub(crate) struct FixedPoint {
+    /// As in [`Axis`].
+    pub(crate) taps: Vec<(usize, Range<usize>)>,
+    pub(crate) weights: Vec<i32>,
+    pub(crate) precision: u32,
 }
 
 impl FixedPoint {
     /// `_compute_index_ranges_int16_weights` of PyTorch.
-    fn new(axis: Axis) -> Self {
+    pub(crate) fn new(axis: Axis) -> Self {
         let largest = axis.weights.iter().copied().fold(0.0, f64::max);
         let overflows = |precision: u32| 0.5 + largest * f64::from(1u32 << (precision + 1)) >= 32768.0;
         let precision = (0..22).find(|&precision| overflows(precision)).unwrap_or(22);

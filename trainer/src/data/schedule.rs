@@ -1,0 +1,145 @@
+//! How many patches and images each batch has (arXiv 2502.14786, section 2.4.2: one sequence length per batch).
+
+use polyglance::limits::MAX_NUM_PATCHES;
+use serde::{Deserialize, Serialize};
+
+use super::DataError;
+use super::draw::weighted;
+use crate::random::Stream;
+
+/// How many images a batch has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchSize {
+    /// This many.
+    Images(usize),
+    /// As many as fit into this many tokens if each image uses its whole budget; at least one.
+    Tokens(usize),
+}
+
+/// One NaFlex budget that batches are drawn with.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Most patches of an image.
+    pub max_num_patches: usize,
+    /// Batches are drawn in proportion to this.
+    pub weight: f64,
+    /// Images of such a batch, in place of the general batch size: the paper halves batches of 1,024 patches.
+    #[serde(default)]
+    pub images: Option<usize>,
+}
+
+/// Shape of one batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BatchShape {
+    pub(super) max_num_patches: usize,
+    pub(super) images: usize,
+}
+
+/// The shape of every batch, by its number.
+#[derive(Clone)]
+pub(super) struct Schedule {
+    stream: Stream,
+    shapes: Vec<BatchShape>,
+    weights: Vec<f64>,
+}
+
+impl Schedule {
+    /// Batches over `budgets`, of `size` images.
+    pub(super) fn new(seed: u64, budgets: &[Budget], size: BatchSize) -> Result<Self, DataError> {
+        let images = |budget: &Budget| match (budget.images, size) {
+            (Some(images), _) | (None, BatchSize::Images(images)) => images,
+            (None, BatchSize::Tokens(tokens)) => (tokens / budget.max_num_patches.max(1)).max(1),
+        };
+        let shape = |budget: &Budget| BatchShape { max_num_patches: budget.max_num_patches, images: images(budget) };
+        let shapes: Vec<_> = budgets.iter().map(shape).collect();
+        let weights: Vec<_> = budgets.iter().map(|budget| budget.weight).collect();
+        if shapes.iter().any(|shape| shape.images == 0) {
+            return Err(DataError::Options("a batch of no images teaches nothing; its size must be at least 1".to_owned()));
+        }
+        if let Some(wrong) = shapes.iter().map(|shape| shape.max_num_patches).find(|patches| !(1..=MAX_NUM_PATCHES).contains(patches)) {
+            return Err(DataError::Options(format!("a budget is {wrong} patches; it must be 1 to {MAX_NUM_PATCHES}")));
+        }
+        if !weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) || weights.iter().all(|&weight| weight == 0.0) {
+            return Err(DataError::Options("the weights of NaFlex budgets must be numbers of at least 0, and not all 0".to_owned()));
+        }
+        Ok(Self { stream: Stream::new(seed, "data/budgets"), shapes, weights })
+    }
+
+    /// The shape of batch number `batch`.
+    pub(super) fn shape(&self, batch: u64) -> BatchShape {
+        let drawn = weighted(self.weights.iter().copied(), self.stream.uniform(batch)).unwrap_or_default();
+        self.shapes.get(drawn).copied().unwrap_or(BatchShape { max_num_patches: 1, images: 1 })
+    }
+}
+
+/// Guesses which batch an example will be in before it is known whether all examples before it are good.
+///
+/// Images must be cut to their batch's budget, which is known for certain only when the examples before are decoded. So threads cut by this
+/// guess, and the few wrong ones are cut again. A guess never decides what a batch holds.
+pub(super) struct Forecast {
+    schedule: Schedule,
+    batch: u64,
+    /// Examples guessed for `batch` so far.
+    filled: u64,
+    /// Bad examples that the guess has taken into account.
+    known_bad: u64,
+}
+
+impl Forecast {
+    /// From the beginning of batch number `batch`.
+    pub(super) fn new(schedule: Schedule, batch: u64) -> Self {
+        Self { schedule, batch, filled: 0, known_bad: 0 }
+    }
+
+    /// The budget for the next example, after `bad` examples have proved bad since the start.
+    pub(super) fn next(&mut self, bad: u64) -> usize {
+        for _ in self.known_bad..bad {
+            if self.filled == 0 && self.batch > 0 {
+                self.batch -= 1;
+                self.filled = self.schedule.shape(self.batch).images as u64;
+            }
+            self.filled = self.filled.saturating_sub(1);
+        }
+        self.known_bad = self.known_bad.max(bad);
+        if self.filled >= self.schedule.shape(self.batch).images as u64 {
+            (self.batch, self.filled) = (self.batch + 1, 0);
+        }
+        self.filled += 1;
+        self.schedule.shape(self.batch).max_num_patches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule(size: BatchSize) -> Schedule {
+        let budget = |max_num_patches, images| Budget { max_num_patches, weight: 1.0, images };
+        Schedule::new(3, &[budget(128, None), budget(256, None), budget(1024, Some(2))], size).unwrap()
+    }
+
+    #[test]
+    fn sizes_follow_from_the_budget() {
+        let by_tokens = schedule(BatchSize::Tokens(1000));
+        let shapes: std::collections::BTreeSet<_> =
+            (0..100).map(|batch| by_tokens.shape(batch)).map(|shape| (shape.max_num_patches, shape.images)).collect();
+        assert_eq!(shapes.into_iter().collect::<Vec<_>>(), [(128, 7), (256, 3), (1024, 2)]);
+        assert_eq!(schedule(BatchSize::Images(5)).shape(0).images % 3, 2);
+    }
+
+    #[test]
+    fn a_forecast_with_no_bad_example_is_exact_and_catches_up_after_one() {
+        let schedule = schedule(BatchSize::Images(4));
+        let exact: Vec<usize> =
+            (0..20).flat_map(|batch| vec![schedule.shape(batch).max_num_patches; schedule.shape(batch).images]).collect();
+        let mut forecast = Forecast::new(schedule.clone(), 0);
+        let guessed: Vec<usize> = exact.iter().map(|_| forecast.next(0)).collect();
+        assert_eq!(guessed, exact);
+        // Of the first ten, five turn out to be bad: the eleventh is the sixth good one.
+        let mut forecast = Forecast::new(schedule, 0);
+        assert_eq!((0..10).map(|_| forecast.next(0)).collect::<Vec<_>>(), exact[..10]);
+        assert_eq!((5..30).map(|_| forecast.next(5)).collect::<Vec<_>>(), exact[5..30]);
+    }
+}
