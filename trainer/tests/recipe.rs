@@ -52,7 +52,7 @@ fn unknown_keys_are_named_and_the_right_one_suggested() {
 
 #[test]
 fn overrides_have_the_same_errors_as_the_file() {
-    assert!(refused(MINIMAL, &["optimizer.wieght_decay=0"]).contains(r#"did you mean "optimizer.weight_decay"?"#));
+    assert!(refused(MINIMAL, &["optimizer.weight_decai=0"]).contains(r#"did you mean "optimizer.weight_decay"?"#));
     assert!(refused(MINIMAL, &["optimizer.weight_decay=much"]).contains("optimizer.weight_decay: invalid type: string \"much\""));
     assert!(refused(MINIMAL, &["schedule.steps"]).contains("--set schedule.steps"));
     assert!(refused(MINIMAL, &["seed.a=1", "seed=2", "seed.b=3"]).contains("\"seed\" is a value"));

@@ -211,7 +211,7 @@ fn recipes_name_what_is_wrong() {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
         SynthRecipe::parse(toml, &overrides).expect_err("it is wrong").to_string()
     };
-    assert!(error("trian = 5", &[]).contains("trian"));
+    assert!(error("trains = 5", &[]).contains("trains"));
     assert!(error("", &["aspect=99.0"]).contains("aspect = 99 must lie between 1 and 16"));
     assert!(error("", &["languages=[]"]).contains("languages"));
     assert!(error("", &["no override"]).contains("key=value"));
