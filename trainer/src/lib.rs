@@ -16,4 +16,5 @@ mod ops;
 pub mod optim;
 pub mod random;
 pub mod recipe;
+pub mod synth;
 pub mod train;

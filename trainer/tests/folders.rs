@@ -27,14 +27,14 @@ fn library_embeddings(folder: &Path, numbers: &Numbers) -> (Vec<f32>, Vec<f32>) 
 
 /// The two share nothing but formulas; 1e-5 is what different orders of summation give.
 #[test]
-fn the_trainers_model_is_the_librarys() {
+fn the_trainer_computes_what_the_library_computes() {
     for name in ["naflex", "fixed"] {
         let (model, numbers) = (model(name, &Device::flex()), Numbers::open(&format!("{name}/batch.safetensors")));
         let (images, texts) = numbers.batch("");
         let (library_images, library_texts) = library_embeddings(&fixture(name), &numbers);
         let pairs = [(model.embed_images(&images), library_images), (model.embed_texts(&texts), library_texts)];
-        for (ours, librarys) in pairs {
-            let (difference, norm) = norms(&ours.unwrap().into_data().try_to_vec::<f32>().unwrap(), &librarys);
+        for (ours, expected) in pairs {
+            let (difference, norm) = norms(&ours.unwrap().into_data().try_to_vec::<f32>().unwrap(), &expected);
             assert!(difference <= 1e-5 * norm, "{name}: embeddings differ by {difference:.2e}");
         }
     }

@@ -12,4 +12,5 @@ mod metrics;
 mod optimizer;
 mod recipe;
 mod support;
+mod synth;
 mod train;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod emoji;
 mod report;
 mod serve;
 mod setup;
@@ -17,6 +18,7 @@ Usage: cargo xtask <command>
 
   test [--full] [SUITE]...     run every check, or only the named suites; installs what is missing on Debian as root
                                --full runs the long sweeps too and writes docs/full-test-log.md
+  emoji-sources                download emoji world's names and second set of pictures, and print where they are
   tidy                         check the invariants of ARCHITECTURE.md
   web [--release] [--serve]    build the browser page into dist/; --serve then serves it on 127.0.0.1:8080
 ";
@@ -42,6 +44,12 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "test" => {
             only(&flags, &["--full"])?;
             suites::run(&names, flags.contains(&"--full"))
+        }
+        "emoji-sources" => {
+            only(rest, &[])?;
+            let [annotations, second_font] = emoji::sources()?;
+            println!("--annotations {} --second-font {}", annotations.display(), second_font.display());
+            Ok(ExitCode::SUCCESS)
         }
         "tidy" => {
             only(rest, &[])?;

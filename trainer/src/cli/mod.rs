@@ -3,6 +3,7 @@
 mod evaluate;
 mod export;
 mod init;
+mod synth;
 mod train;
 
 use clap::{Parser, Subcommand};
@@ -20,6 +21,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     Export(export::Arguments),
     Init(init::Arguments),
+    /// Makes emoji world: training data that is rendered here, its tokenizer and sample scenes.
+    Synth(synth::Arguments),
     Train(train::Arguments),
 }
 
@@ -29,6 +32,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Init(arguments) => init::run(arguments),
+        Command::Synth(arguments) => synth::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
     }
 }

@@ -4,5 +4,5 @@ mod sigmoid;
 mod step;
 
 pub use sigmoid::{PairGradients, sigmoid_loss, sigmoid_loss_gradients};
-pub(crate) use step::split;
+pub(crate) use step::{MicroBatch, split};
 pub use step::{StepOptions, StepResult, loss_and_gradients};

@@ -4,6 +4,8 @@
 //! gives d loss / d embeddings, and the towers pull that back: at once, or micro-batch by micro-batch with a second forward pass
 //! (gradient caching; exact, since no image sees another before the loss), or block by block (activation checkpointing).
 
+use std::borrow::Cow;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use polyglance::image::{PatchBatch, Patches};
@@ -52,10 +54,10 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
     }
     let micro_batches = match options.micro_batch {
         Some(pairs) if pairs > 0 && pairs < texts.len() => split(images, texts, pairs),
-        _ => vec![(images.clone(), texts)],
+        _ => vec![(Cow::Borrowed(images), texts)],
     };
     let cached = micro_batches.len() > 1;
-    let embed = |(images, texts): &(PatchBatch, &[Tokens]), keep| Pending::embed(model, images, texts, options.by_tower(keep));
+    let embed = |(images, texts): &MicroBatch<'_>, keep| Pending::embed(model, images, texts, options.by_tower(keep));
     let keep = if options.recompute_blocks { Keep::BlockInputs } else { Keep::Graph };
     let first = if cached { Keep::Nothing } else { keep };
     let pending = micro_batches.iter().map(|pairs| embed(pairs, first)).collect::<Result<Vec<_>, _>>()?;
@@ -81,8 +83,11 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
     Ok(StepResult { loss, gradients })
 }
 
+/// Some pairs of a batch.
+pub(crate) type MicroBatch<'a> = (Cow<'a, PatchBatch>, &'a [Tokens]);
+
 /// A batch in pieces of `pairs` pairs; the last may have fewer.
-pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) -> Vec<(PatchBatch, &'a [Tokens])> {
+pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) -> Vec<MicroBatch<'a>> {
     let patch_dim = images.values().len() / images.tokens().max(1);
     let mut rest = images.values();
     let mut patches = images.grids().iter().map(|&grid| {
@@ -90,7 +95,8 @@ pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) 
         rest = after;
         Patches { grid, values: values.to_vec() }
     });
-    texts.chunks(pairs).map(|texts| (PatchBatch::pack(&patches.by_ref().take(texts.len()).collect::<Vec<_>>()), texts)).collect()
+    let mut pack = |len| Cow::Owned(PatchBatch::pack(&patches.by_ref().take(len).collect::<Vec<_>>()));
+    texts.chunks(pairs).map(|texts| (pack(texts.len()), texts)).collect()
 }
 
 /// A micro-batch between its embedding and its backward pass.

@@ -96,7 +96,7 @@ impl Kernel<3> for Attention {
     }
 
     /// With P the weights and dP = dy·vᵀ: dv = Pᵀ·dy; dS = P∘(dP − rowsum(P∘dP)); dq = dS·k / √head_dim; dk = dSᵀ·q / √head_dim.
-    fn backward(&self, [q, k, v]: [&[f32]; 3], gradient: &[f32]) -> [Vec<f32>; 3] {
+    fn backward(&self, [q, k, v]: [&[f32]; 3], gradient: &[f32], _wanted: [bool; 3]) -> [Vec<f32>; 3] {
         let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
         let (width, scale) = (self.width(), (self.head_dim as f32).sqrt().recip());
         let tasks = self.tasks([&mut dq, &mut dk, &mut dv]);

@@ -34,7 +34,7 @@ impl Kernel<1> for Gelu {
     }
 
     /// d(x·s) = s + x·s·(1 − s)·d(2u) with s = σ(2u).
-    fn backward(&self, [x]: [&[f32]; 1], gradient: &[f32]) -> [Vec<f32>; 1] {
+    fn backward(&self, [x]: [&[f32]; 1], gradient: &[f32], _wanted: [bool; 1]) -> [Vec<f32>; 1] {
         let slope = |x: f32| {
             let gate = gate(x);
             gate + x * gate * (1.0 - gate) * (LINEAR + 3.0 * CUBIC * x * x)

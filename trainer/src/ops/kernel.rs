@@ -21,8 +21,8 @@ pub(super) trait Kernel<const N: usize>: Clone + Debug + Send + 'static {
     /// The output.
     fn forward(&self, inputs: [&[f32]; N]) -> Vec<f32>;
 
-    /// Gradients of the inputs from that of the output.
-    fn backward(&self, inputs: [&[f32]; N], gradient: &[f32]) -> [Vec<f32>; N];
+    /// Gradients of the inputs from that of the output. Those that are not `wanted` are dropped unread.
+    fn backward(&self, inputs: [&[f32]; N], gradient: &[f32], wanted: [bool; N]) -> [Vec<f32>; N];
 }
 
 /// Whether a tensor's device is flex, with or without autodiff.
@@ -89,7 +89,8 @@ impl<K: Kernel<N>, const N: usize> Backward<Flex, N> for Step<K, N> {
         let (kernel, inputs) = ops.state;
         let gradient = gradients.consume::<Flex>(&ops.node);
         let gradient = if gradient.as_slice::<f32>().is_some() { gradient } else { gradient.to_contiguous() };
-        let results = kernel.backward(slices(&inputs), gradient.as_slice::<f32>().unwrap_or_default());
+        let wanted = ops.parents.each_ref().map(Option::is_some);
+        let results = kernel.backward(slices(&inputs), gradient.as_slice::<f32>().unwrap_or_default(), wanted);
         for ((parent, result), input) in ops.parents.into_iter().zip(results).zip(&inputs) {
             if let Some(parent) = parent {
                 gradients.register::<Flex>(parent.id, tensor(result, input));

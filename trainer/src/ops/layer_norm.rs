@@ -39,7 +39,7 @@ impl Kernel<3> for LayerNorm {
         y
     }
 
-    fn backward(&self, [x, gamma, _]: [&[f32]; 3], gradient: &[f32]) -> [Vec<f32>; 3] {
+    fn backward(&self, [x, gamma, _]: [&[f32]; 3], gradient: &[f32], _wanted: [bool; 3]) -> [Vec<f32>; 3] {
         let (width, block) = (gamma.len(), ROWS * gamma.len());
         let blocks = x.len().div_ceil(block);
         let (mut dx, mut dgamma, mut dbeta) = (vec![0.0; x.len()], vec![0.0; blocks * width], vec![0.0; blocks * width]);

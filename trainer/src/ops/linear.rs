@@ -35,8 +35,8 @@ impl Kernel<3> for Linear {
         y
     }
 
-    /// dx = dy·W, dW = dyᵀ·x, db = the sum of dy's rows.
-    fn backward(&self, [x, weight, bias]: [&[f32]; 3], gradient: &[f32]) -> [Vec<f32>; 3] {
+    /// dx = dy·W, dW = dyᵀ·x, db = the sum of dy's rows. Patches are no parameters, so that nobody wants their dx.
+    fn backward(&self, [x, weight, bias]: [&[f32]; 3], gradient: &[f32], [wants_x, ..]: [bool; 3]) -> [Vec<f32>; 3] {
         let (outputs, inputs) = (bias.len(), weight.len() / bias.len());
         let rows = gradient.len() / outputs;
         let filled = |a, b, sizes: [usize; 3]| {
@@ -45,7 +45,11 @@ impl Kernel<3> for Linear {
             y
         };
         [
-            filled(Operand::rows(gradient, outputs), Operand::columns(weight, inputs), [rows, inputs, outputs]),
+            if wants_x {
+                filled(Operand::rows(gradient, outputs), Operand::columns(weight, inputs), [rows, inputs, outputs])
+            } else {
+                Vec::new()
+            },
             filled(Operand::columns(gradient, outputs), Operand::columns(x, inputs), [outputs, inputs, rows]),
             column_sums(gradient, outputs),
         ]

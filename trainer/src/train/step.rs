@@ -4,7 +4,7 @@ use polyglance::image::PatchBatch;
 use polyglance::text::Tokens;
 
 use super::TrainError;
-use crate::losses::{StepOptions, StepResult, loss_and_gradients, split};
+use crate::losses::{MicroBatch, StepOptions, StepResult, loss_and_gradients, split};
 use crate::model::Siglip;
 use crate::optim::{Groups, scale};
 use crate::recipe::{Contrast, Recipe};
@@ -49,7 +49,7 @@ pub fn batch_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], pl
 }
 
 /// The mean over pairs: a micro-batch counts by its size, as the last may be smaller.
-fn accumulated(model: &Siglip, micro_batches: &[(PatchBatch, &[Tokens])], plan: &StepPlan) -> Result<StepResult, TrainError> {
+fn accumulated(model: &Siglip, micro_batches: &[MicroBatch<'_>], plan: &StepPlan) -> Result<StepResult, TrainError> {
     let pairs: usize = micro_batches.iter().map(|(_, texts)| texts.len()).sum();
     let mut sum = StepResult { loss: 0.0, gradients: Default::default() };
     for (images, texts) in micro_batches {
