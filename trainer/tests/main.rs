@@ -11,6 +11,7 @@ mod losses;
 mod metrics;
 mod optimizer;
 mod recipe;
+mod steps;
 mod support;
 mod synth;
 mod train;

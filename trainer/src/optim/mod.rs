@@ -25,6 +25,7 @@ pub use schedule::{Decay, Schedule};
 
 use crate::model::{ModelGradients, ParameterMapper, ParameterVisitor, RowGradients, Siglip, TOKEN_TABLE};
 use adam::{Moments, Update};
+use rows::Coasting;
 
 /// The recipe's `[optimizer]` section.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -228,6 +229,21 @@ impl Optimizer {
             let width = tokens.values.len() / tokens.ids.len();
             let table = self.table.get_or_insert_with(|| RowMoments::zeros(parameter.dims()[0], width));
             table.step(parameter, tokens, &update)
+        });
+    }
+
+    /// Moves the token-table rows that a batch is about to read to where dense Adam would have them; `step` is the one that comes.
+    pub fn settle(&mut self, model: &mut Siglip, rows: impl Iterator<Item = u32>, step: u64) {
+        let Some(table) = &mut self.table else { return };
+        let rate = self.recipe.learning_rate * self.groups.get(TOKEN_TABLE).multiplier;
+        // Steps that were skipped have a place in the schedule, but none among the updates.
+        let skipped = step.saturating_sub(self.updates);
+        let rate = |update: u64| rate * self.schedule.at(update - 1 + skipped);
+        let coasting = Coasting { adam: self.recipe.adam(), updates: self.updates, rate: &rate };
+        let mut rows = Some(rows);
+        map_flat(model, |name, parameter| match rows.take_if(|_| name == TOKEN_TABLE) {
+            Some(rows) => table.settle(parameter, rows, &coasting),
+            None => parameter,
         });
     }
 

@@ -134,6 +134,8 @@ impl<'a> Trainer<'a> {
     /// One step on one batch.
     fn take(&mut self, batch: &Batch) -> Result<Outcome, TrainError> {
         let watch = Stopwatch::start();
+        let tokens = batch.texts.iter().flat_map(|text| text.ids.iter().copied());
+        self.optimizer.settle(&mut self.model, tokens, self.step);
         let result = batch_gradients(&self.model, &batch.images, &batch.texts, &self.plan)?;
         let (loss, mut gradients) = (f64::from(result.loss), result.gradients);
         let norm = match self.optimizer.gradient_norm(&mut gradients) {
