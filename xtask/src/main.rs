@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+mod demo;
 mod emoji;
 mod report;
 mod serve;
@@ -18,6 +19,8 @@ Usage: cargo xtask <command>
 
   test [--full] [SUITE]...     run every check, or only the named suites; installs what is missing on Debian as root
                                --full runs the long sweeps too and writes docs/full-test-log.md
+  demo [KEY=VALUE]...          render emoji world, train the model that ships, judge and export it, in target/demo; goes on
+                               where it was interrupted; KEY=VALUE changes a value of trainer/recipes/demo.toml
   emoji-sources                download emoji world's names and second set of pictures, and print where they are
   tidy                         check the invariants of ARCHITECTURE.md
   web [--release] [--serve]    build the browser page into dist/; --serve then serves it on 127.0.0.1:8080
@@ -44,6 +47,11 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         "test" => {
             only(&flags, &["--full"])?;
             suites::run(&names, flags.contains(&"--full"))
+        }
+        "demo" => {
+            only(&flags, &[])?;
+            demo::run(rest)?;
+            Ok(ExitCode::SUCCESS)
         }
         "emoji-sources" => {
             only(rest, &[])?;

@@ -60,7 +60,7 @@ impl Default for SynthRecipe {
             objects: 5,
             words_share: 0.1,
             captions: 2,
-            vocab_size: 8_000,
+            vocab_size: 4_096,
             tokenizer_scenes: 20_000,
         }
     }
