@@ -22,7 +22,7 @@ pub struct ImageToPatches {
 }
 
 impl ImageToPatches {
-    /// CPU twin: bit for bit what `transformers` computes on a CPU, torchvision's uint8 resize and then [`levels`].
+    /// CPU twin: bit for bit what `transformers` computes on a CPU, torchvision's uint8 resize, scaled to −1..1.
     pub fn run(&self, pixels: &[u8]) -> Vec<f32> {
         let levels = levels();
         self.cut(&resize::bytes(pixels, self.source, self.target, self.filter), |value| levels[usize::from(value)])
