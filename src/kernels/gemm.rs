@@ -108,13 +108,6 @@ pub(super) struct Task<'a> {
     y: Vec<&'a mut [f32]>,
 }
 
-impl<'a> Task<'a> {
-    /// All of y, given by its rows.
-    pub(super) fn whole(y: Vec<&'a mut [f32]>) -> Self {
-        Self { rows: 0..y.len(), first_column: 0, y }
-    }
-}
-
 /// Cuts y into blocks of rows and columns.
 pub(super) fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();

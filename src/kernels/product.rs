@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::gemm::{Epilogue, RunTask, Task, block_columns, block_rows, tasks};
+use super::gemm::{Epilogue, RunTask, block_columns, block_rows, tasks};
 use super::{simd, tile};
 use crate::platform;
 
@@ -88,22 +88,4 @@ pub fn product(a: Operand<'_>, b: Operand<'_>, sizes: [usize; 3], y: &mut [f32],
             simd::dispatch(RunTask { epilogue, k: length, packed: tiles, panels, bias: zeros, task });
         });
     }
-}
-
-/// The same on this thread alone, for small matrices: y is given by its rows.
-pub fn product_serial(a: Operand<'_>, b: Operand<'_>, k: usize, y: Vec<&mut [f32]>, scratch: &mut Scratch) {
-    let (m, n) = (y.len(), y.first().map_or(0, |row| row.len()));
-    let geometry = tile::geometry();
-    let width = geometry.panel_width;
-    let Scratch { tiles, panels, zeros } = scratch;
-    tiles.resize(m * k, 0.0);
-    a.pack_tiles(0..m, 0..k, geometry.max_rows, tiles);
-    panels.resize(n.next_multiple_of(width) * k, 0.0);
-    for (i, panel) in panels.chunks_exact_mut(width * k).enumerate() {
-        let first = i * width;
-        b.pack(first, width.min(n - first), 0..k, width, panel);
-    }
-    zeros.resize(n, 0.0);
-    let task = Task::whole(y);
-    simd::dispatch(RunTask { epilogue: Epilogue::Store, k, packed: tiles, panels, bias: zeros, task });
 }
