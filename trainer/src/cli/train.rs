@@ -13,7 +13,7 @@ use polyglance::platform::{block_on, threads};
 use polyglance::text::{TextOptions, Tokenizer};
 use polyglance::weights::{Checkpoint, expected_tensors};
 use polyglance_trainer::checkpoint::{Found, Store, TrainingState};
-use polyglance_trainer::data::{BatchSize, Budget, DataOptions, DataPosition, HttpOptions, Loader, SourceOptions};
+use polyglance_trainer::data::{DataOptions, DataPosition, HttpOptions, Loader};
 use polyglance_trainer::evaluate::ClassList;
 use polyglance_trainer::metrics::Metrics;
 use polyglance_trainer::model::Siglip;
@@ -178,18 +178,12 @@ impl Session<'_> {
 
     fn loader(&self, tokenizer: Arc<Tokenizer>, position: Option<&DataPosition>) -> anyhow::Result<Loader> {
         let (data, batch) = (&self.recipe.data, &self.recipe.batch);
-        let source = |source: &polyglance_trainer::recipe::Source| SourceOptions { pattern: source.pattern.clone(), weight: source.weight };
-        let budget = |budget: &polyglance_trainer::recipe::Budget| Budget {
-            max_num_patches: budget.max_num_patches,
-            weight: budget.weight,
-            images: budget.images,
-        };
         let options = DataOptions {
             seed: self.recipe.seed,
-            sources: data.sources.iter().map(source).collect(),
+            sources: data.sources.clone(),
             languages: data.languages.clone(),
-            batch_size: batch.tokens.map_or(BatchSize::Images(batch.images.unwrap_or(1)), BatchSize::Tokens),
-            budgets: batch.budgets.iter().map(budget).collect(),
+            batch_size: batch.size(),
+            budgets: batch.budgets.clone(),
             shuffle_examples: data.shuffle,
             resampling: Resampling::default(),
             threads: if data.workers == 0 { threads() } else { data.workers },

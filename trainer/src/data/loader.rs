@@ -8,6 +8,7 @@ use polyglance::config::VisionConfig;
 use polyglance::image::Resampling;
 use polyglance::platform::Stopwatch;
 use polyglance::text::Tokenizer;
+use serde::{Deserialize, Serialize};
 
 use super::assemble::{Assembler, DataPosition, Outcome, SourcePosition, SourceWatch};
 use super::blocks::{Examples, Order, Place, Taken};
@@ -17,17 +18,19 @@ use super::location::{self, Shard};
 use super::mix::{Drawn, Mix};
 use super::pool::{Pool, until_error};
 use super::prepare::Preparer;
-use super::schedule::{BatchSize, Budget, Forecast, Schedule};
+use super::schedule::{BatchSize, Budget, Forecast, Schedule, one};
 use super::statistics::Statistics;
 use super::{Batch, BatchSource, Cancel, DataError, HttpOptions};
 
 /// One source of examples.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SourceOptions {
     /// A tar file, a folder of them or of images with `.txt` or `.json` beside them, a glob, or an http(s) address; `{000..127}` and `{a,b}`
     /// stand for several.
     pub pattern: String,
     /// Examples are drawn in proportion to this.
+    #[serde(default = "one")]
     pub weight: f64,
 }
 

@@ -24,10 +24,26 @@ pub struct Budget {
     /// Most patches of an image.
     pub max_num_patches: usize,
     /// Batches are drawn in proportion to this.
+    #[serde(default = "one")]
     pub weight: f64,
     /// Images of such a batch, in place of the general batch size: the paper halves batches of 1,024 patches.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
+}
+
+/// The weight of what has none of its own.
+pub(super) fn one() -> f64 {
+    1.0
+}
+
+impl Budget {
+    /// Images of such a batch, where `size` is the general batch size.
+    pub fn pairs(&self, size: BatchSize) -> usize {
+        match (self.images, size) {
+            (Some(images), _) | (None, BatchSize::Images(images)) => images,
+            (None, BatchSize::Tokens(tokens)) => (tokens / self.max_num_patches.max(1)).max(1),
+        }
+    }
 }
 
 /// Shape of one batch.
@@ -48,11 +64,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Batches over `budgets`, of `size` images.
     pub(super) fn new(seed: u64, budgets: &[Budget], size: BatchSize) -> Result<Self, DataError> {
-        let images = |budget: &Budget| match (budget.images, size) {
-            (Some(images), _) | (None, BatchSize::Images(images)) => images,
-            (None, BatchSize::Tokens(tokens)) => (tokens / budget.max_num_patches.max(1)).max(1),
-        };
-        let shape = |budget: &Budget| BatchShape { max_num_patches: budget.max_num_patches, images: images(budget) };
+        let shape = |budget: &Budget| BatchShape { max_num_patches: budget.max_num_patches, images: budget.pairs(size) };
         let shapes: Vec<_> = budgets.iter().map(shape).collect();
         let weights: Vec<_> = budgets.iter().map(|budget| budget.weight).collect();
         if shapes.iter().any(|shape| shape.images == 0) {

@@ -14,9 +14,7 @@ use crate::optim::{OptimizerRecipe, Schedule};
 
 pub use model::{ModelRecipe, TextDimensions, VisionDimensions};
 pub use plan::{ActivationBytes, Part, Plan, SpeedSource, StateBytes, training_flops};
-pub use sections::{
-    BatchRecipe, Budget, CheckpointRecipe, Contrast, DataRecipe, DeviceKind, DeviceRecipe, EvaluationRecipe, LossesRecipe, Source,
-};
+pub use sections::{BatchRecipe, CheckpointRecipe, Contrast, DataRecipe, DeviceKind, DeviceRecipe, EvaluationRecipe, LossesRecipe};
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

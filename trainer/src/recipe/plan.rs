@@ -6,6 +6,7 @@ use polyglance::config::{ModelConfig, TowerConfig, VisionGeometry};
 use polyglance::weights::expected_tensors;
 
 use super::{Contrast, Recipe};
+use crate::data::Budget;
 use crate::model::TOKEN_TABLE;
 use crate::optim::{FirstMoment, Groups};
 
@@ -127,11 +128,10 @@ impl Shape {
 
 fn shapes(recipe: &Recipe, config: &ModelConfig) -> Vec<Shape> {
     let side = config.vision.table_side();
-    let whole = super::Budget { max_num_patches: side * side, weight: 1.0, images: None };
+    let whole = Budget { max_num_patches: side * side, weight: 1.0, images: None };
     let fixed = matches!(config.vision.geometry, VisionGeometry::Fixed { .. }) || recipe.batch.budgets.is_empty();
     let budgets = if fixed { vec![whole] } else { recipe.batch.budgets.clone() };
-    let shape =
-        |budget: super::Budget| Shape { pairs: recipe.batch.pairs(&budget), patches: budget.max_num_patches, weight: budget.weight };
+    let shape = |budget: Budget| Shape { pairs: budget.pairs(recipe.batch.size()), patches: budget.max_num_patches, weight: budget.weight };
     budgets.into_iter().map(shape).collect()
 }
 

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::{BatchSize, Budget, SourceOptions};
+
 /// Where tensors live. All but `flex` need the cargo feature of the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,28 +40,12 @@ impl Default for DeviceRecipe {
     }
 }
 
-/// A set of shards.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// A tar file, a folder of them or of images with `.txt` or `.json` beside them, a glob, or an http(s) address; `{000..127}` and `{a,b}`
-    /// stand for several.
-    pub pattern: String,
-    /// How often it is drawn from, relative to the others.
-    #[serde(default = "one")]
-    pub weight: f64,
-}
-
-fn one() -> f64 {
-    1.0
-}
-
 /// `[data]`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataRecipe {
     /// Where pairs come from.
-    pub sources: Vec<Source>,
+    pub sources: Vec<SourceOptions>,
     /// `tokenizer.json`; the one beside the weights if the model comes from a folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokenizer: Option<PathBuf>,
@@ -100,20 +86,6 @@ pub enum Contrast {
     MicroBatch,
 }
 
-/// A NaFlex budget that batches are drawn with.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// Patches an image may have.
-    pub max_num_patches: usize,
-    /// Relative to the others.
-    #[serde(default = "one")]
-    pub weight: f64,
-    /// Pairs of such a step, in place of the general number: the paper halves batches of 1,024 patches.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub images: Option<usize>,
-}
-
 /// `[batch]`: exactly one of `images` and `tokens`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -136,10 +108,9 @@ pub struct BatchRecipe {
 }
 
 impl BatchRecipe {
-    /// Pairs of a step whose images have up to `budget` patches.
-    pub fn pairs(&self, budget: &Budget) -> usize {
-        let by_tokens = || self.tokens.map(|tokens| (tokens / budget.max_num_patches.max(1)).max(1));
-        budget.images.or(self.images).or_else(by_tokens).unwrap_or(1)
+    /// Pairs of a step, or the patches that they follow from.
+    pub fn size(&self) -> BatchSize {
+        self.tokens.map_or(BatchSize::Images(self.images.unwrap_or(1)), BatchSize::Tokens)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
