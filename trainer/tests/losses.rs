@@ -1,7 +1,10 @@
 //! The loss in its several forms, and steps in less memory.
 
 use burn::tensor::{Distribution, Tensor};
+use polyglance::image::PatchBatch;
+use polyglance::text::Tokens;
 use polyglance_trainer::losses::{StepOptions, loss_and_gradients, sigmoid_loss, sigmoid_loss_gradients};
+use polyglance_trainer::model::Siglip;
 
 use crate::support::{Numbers, flex, model, norms};
 
@@ -18,14 +21,14 @@ fn close(what: &str, got: &[f32], want: &[f32], bar: f64) {
 #[test]
 fn chunked_losses_are_the_full_loss_on_ragged_sizes() {
     let device = flex();
-    for pairs in [1, 2, 7, 10] {
-        let random = |seed: u64| {
+    for (images, captions) in [(1, 1), (2, 1), (7, 1), (10, 1), (1, 3), (7, 2)] {
+        let random = |seed: u64, rows: usize| {
             device.seed(seed);
-            let x = Tensor::<2>::random([pairs, 12], Distribution::Normal(0.0, 1.0), &device);
+            let x = Tensor::<2>::random([rows, 12], Distribution::Normal(0.0, 1.0), &device);
             let norms = x.clone().powf_scalar(2.0).sum_dim(1).sqrt();
             (x / norms).detach().require_grad()
         };
-        let (images, texts) = (random(1), random(2));
+        let (images, texts) = (random(1, images), random(2, images * captions));
         let scalar = |value: f32| Tensor::<1>::from_floats([value], &device).require_grad();
         let (scale, bias) = (scalar(2.5), scalar(-3.0));
         let full = sigmoid_loss(images.clone(), texts.clone(), scale.clone(), bias.clone());
@@ -39,6 +42,30 @@ fn chunked_losses_are_the_full_loss_on_ragged_sizes() {
             close("db", &host(got.logit_bias), &host(bias.grad(&gradients).unwrap()), 1e-5);
         }
     }
+}
+
+/// With several captions an image is right for each of its own and wrong for all others. With k equal captions the loss is that of one,
+/// whatever k.
+#[test]
+fn every_caption_of_an_image_is_a_positive() {
+    let device = flex();
+    let (images, texts) = ([[1.0f32, 0.0], [0.0, 1.0]], [[1.0f32, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, -1.0]]);
+    let scalar = |value| Tensor::<1>::from_floats([value], &device);
+    let mut want = 0.0;
+    for (i, x) in images.iter().enumerate() {
+        for (j, y) in texts.iter().enumerate() {
+            let logit = 2.0 * f64::from(x[0] * y[0] + x[1] * y[1]) - 1.0;
+            want += if j / 2 == i { (-logit).exp().ln_1p() } else { logit.exp().ln_1p() };
+        }
+    }
+    want /= 4.0;
+    let images = Tensor::<2>::from_floats(images, &device);
+    let loss = |texts: Tensor<2>| host(sigmoid_loss(images.clone(), texts, scalar(2.0f32.ln()), scalar(-1.0)))[0];
+    let got = loss(Tensor::from_floats(texts, &device));
+    assert!((f64::from(got) - want).abs() <= 1e-6 * want, "{got} instead of {want}");
+    let one = loss(images.clone());
+    let three = loss(images.clone().repeat_dim(1, 3).reshape([6, 2]));
+    assert!((one - three).abs() <= 1e-6 * one, "{one} and {three}");
 }
 
 /// SigLIP's Algorithm 1 written as it stands, in f64.
@@ -69,11 +96,18 @@ fn the_loss_is_the_papers_even_where_exp_overflows() {
 fn memory_options_do_not_change_the_result() {
     let (model, numbers) = (model("naflex", &flex()), Numbers::open("naflex/batch.safetensors"));
     let (images, texts) = numbers.batch("");
-    let whole = loss_and_gradients(&model, &images, &texts, StepOptions::default()).unwrap();
+    for captions in [1, 2] {
+        let texts: Vec<_> = (0..captions * texts.len()).map(|i| texts[i * 5 % texts.len()].clone()).collect();
+        memory_options_keep(&model, &images, &texts);
+    }
+}
+
+fn memory_options_keep(model: &Siglip, images: &PatchBatch, texts: &[Tokens]) {
+    let whole = loss_and_gradients(model, images, texts, StepOptions::default()).unwrap();
     for micro_batch in [None, Some(1), Some(3), Some(100)] {
         for recompute_blocks in [false, true] {
             let options = StepOptions { loss_chunk: Some(2), micro_batch, recompute_blocks, ..Default::default() };
-            let got = loss_and_gradients(&model, &images, &texts, options).unwrap();
+            let got = loss_and_gradients(model, images, texts, options).unwrap();
             assert!((got.loss - whole.loss).abs() <= 1e-5 * whole.loss, "{options:?}");
             assert_eq!(got.gradients.tokens.ids, whole.gradients.tokens.ids);
             assert_eq!(got.gradients.dense.len(), whole.gradients.dense.len());

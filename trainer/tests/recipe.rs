@@ -142,7 +142,7 @@ fn the_plan_counts_parameters_operations_and_memory() {
     let plan = Plan::new(&recipe, &config, &groups, 1e12, SpeedSource::Stated);
     let counts: Vec<_> = plan.parts.iter().map(|part| (part.parameters, part.trained)).collect();
     assert_eq!(counts, [(92_930_304, 0), (85_695_744, 85_695_744), (196_608_000, 196_608_000), (2, 2)]);
-    assert_eq!(plan.pairs_per_step, 8.0);
+    assert_eq!(plan.images_per_step, 8.0);
     assert_eq!(plan.tokens_per_step, 8.0 * 320.0);
     assert!((plan.flops_per_step / (8.0 * 3.0 * 57.2e9) - 1.0).abs() < 2e-3, "{:e}", plan.flops_per_step);
     assert!((plan.secs() - 10.0 * plan.flops_per_step / 1e12).abs() < 1e-9);

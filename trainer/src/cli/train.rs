@@ -182,6 +182,7 @@ impl Session<'_> {
             seed: self.recipe.seed,
             sources: data.sources.clone(),
             languages: data.languages.clone(),
+            captions: batch.captions,
             batch_size: batch.size(),
             budgets: batch.budgets.clone(),
             shuffle_examples: data.shuffle,

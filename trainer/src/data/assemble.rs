@@ -96,12 +96,12 @@ impl Assembler {
             let prepared = self.accept(outcome, shape.max_num_patches)?;
             let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
             statistics.prepare_secs += prepare_secs;
-            if let Some(Prepared { patches: image, tokens }) = prepared {
+            if let Some(Prepared { patches: image, texts: captions }) = prepared {
                 statistics.examples += 1;
                 statistics.image_tokens += image.grid.patches() as u64;
-                statistics.truncated_texts += u64::from(tokens.truncated);
+                statistics.truncated_texts += captions.iter().filter(|text| text.truncated).count() as u64;
                 patches.push(image);
-                texts.push(tokens);
+                texts.extend(captions);
             }
         }
         self.position.batch += 1;

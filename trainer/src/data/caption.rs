@@ -86,39 +86,53 @@ impl Example {
     }
 }
 
-/// Chooses a caption per example, by language.
+/// Chooses the captions of each example, by language.
 #[derive(Clone)]
 pub(super) struct CaptionChoice {
     stream: Stream,
     /// Weights by language; without any, `key.txt` comes first.
     languages: BTreeMap<String, f64>,
+    /// Captions per example.
+    count: usize,
 }
 
 impl CaptionChoice {
-    pub(super) fn new(seed: u64, languages: BTreeMap<String, f64>) -> Self {
-        Self { stream: Stream::new(seed, "data/captions"), languages }
+    pub(super) fn new(seed: u64, languages: BTreeMap<String, f64>, count: usize) -> Self {
+        Self { stream: Stream::new(seed, "data/captions"), languages, count }
     }
 
-    /// The caption of `example`, which is the `ordinal`-th that the run draws.
+    /// The captions of `example`, which is the `ordinal`-th that the run draws.
     ///
-    /// With weights, a language is drawn among those present that have one, then one of its captions evenly; where none is present,
-    /// `key.txt` stands in. Without weights it is `key.txt`, and any caption of the metadata where that is missing.
-    pub(super) fn choose<'a>(&self, example: &'a Example, ordinal: u64) -> Result<Cow<'a, str>, Bad> {
+    /// With weights, a language is drawn among those present that have one, then one of its captions evenly; no language comes twice before
+    /// all have come once. Where none is present, `key.txt` stands in. Without weights it is `key.txt`, and any caption of the metadata
+    /// where that is missing.
+    pub(super) fn choose<'a>(&self, example: &'a Example, ordinal: u64) -> Result<Vec<Cow<'a, str>>, Bad> {
         let text = example.text();
         if self.languages.is_empty()
             && let Some(text) = text.clone()?
         {
-            return Ok(Cow::Borrowed(text));
+            return Ok(vec![Cow::Borrowed(text); self.count]);
         }
-        let mut captions = example.metadata()?.captions;
+        let captions = example.metadata()?.captions;
         let weight = |language: &String| if self.languages.is_empty() { 1.0 } else { self.languages.get(language).copied().unwrap_or(0.0) };
-        let drawn = weighted(captions.keys().map(weight), self.stream.uniform(2 * ordinal));
-        if let Some(captions) = drawn.and_then(|index| captions.values_mut().nth(index)) {
-            let index = self.stream.below(2 * ordinal + 1, captions.len() as u64) as usize;
-            return Ok(Cow::Owned(captions.swap_remove(index)));
+        let weights: Vec<f64> = captions.keys().map(weight).collect();
+        let mut left = weights.clone();
+        let mut chosen = Vec::with_capacity(self.count);
+        for counter in (0..self.count as u64).map(|number| 2 * (ordinal * self.count as u64 + number)) {
+            if left.iter().all(|weight| *weight == 0.0) {
+                left.clone_from(&weights);
+            }
+            let Some(language) = weighted(left.iter().copied(), self.stream.uniform(counter)) else { break };
+            left[language] = 0.0;
+            let in_language = captions.values().nth(language).map_or(&[][..], Vec::as_slice);
+            let index = self.stream.below(counter + 1, in_language.len() as u64) as usize;
+            chosen.extend(in_language.get(index).map(|caption| Cow::Owned(caption.clone())));
+        }
+        if !chosen.is_empty() {
+            return Ok(chosen);
         }
         match text? {
-            Some(text) => Ok(Cow::Borrowed(text)),
+            Some(text) => Ok(vec![Cow::Borrowed(text); self.count]),
             None if captions.is_empty() => Err(example.bad(Reason::NoCaption, "it needs a .txt, or a .json with \"captions\"".to_owned())),
             None => {
                 let present: Vec<_> = captions.into_keys().collect();

@@ -43,6 +43,8 @@ pub struct DataOptions {
     pub sources: Vec<SourceOptions>,
     /// Weights of caption languages; empty to use `.txt`.
     pub languages: BTreeMap<String, f64>,
+    /// Captions per image.
+    pub captions: usize,
     /// Images per batch.
     pub batch_size: BatchSize,
     /// NaFlex budgets. A fixed-resolution model has its own; leave them empty.
@@ -86,7 +88,7 @@ impl Loader {
         let position = resume(options, &shards, position)?;
         let (schedule, cancel) = (schedule(options, vision)?, Cancel::default());
         let (bad, statistics) = (Arc::new(AtomicU64::new(0)), Arc::new(Mutex::new(Statistics::default())));
-        let captions = CaptionChoice::new(options.seed, options.languages.clone());
+        let captions = CaptionChoice::new(options.seed, options.languages.clone(), options.captions);
         let preparer = Preparer { vision: *vision, resampling: options.resampling, tokenizer, captions };
         let sources = options.sources.iter().zip(&shards).map(|(source, shards)| SourceWatch::new(&source.pattern, shards.len())).collect();
         let feed = Feed {
@@ -150,6 +152,9 @@ fn check(options: &DataOptions) -> Result<(), DataError> {
     }
     if weights().sum::<f64>() == 0.0 {
         return refuse("a recipe needs at least one source of data with a weight above 0");
+    }
+    if options.captions == 0 {
+        return refuse("captions is 0; every image needs at least one");
     }
     if options.shuffle_examples == 0 {
         return refuse("shuffle_examples is 0; 1 means no shuffling within shards");

@@ -46,7 +46,7 @@ pub use statistics::Statistics;
 pub struct Batch {
     /// Packed patches, grids and offsets, never padded.
     pub images: PatchBatch,
-    /// Text `i` belongs to image `i`.
+    /// Equally many for each image, in the order of the images.
     pub texts: Vec<Tokens>,
     /// The budget drawn for this batch; the patches of the one grid for a fixed-resolution model.
     pub max_num_patches: usize,

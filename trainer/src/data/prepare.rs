@@ -1,5 +1,6 @@
 //! One example to patches and tokens.
 
+use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -23,16 +24,18 @@ pub(super) struct Preparer {
 /// An example ready for the model.
 pub(super) struct Prepared {
     pub(super) patches: Patches,
-    pub(super) tokens: Tokens,
+    /// One per caption.
+    pub(super) texts: Vec<Tokens>,
 }
 
 impl Preparer {
     /// Prepares the `ordinal`-th example of the run within `max_num_patches`, which a fixed-resolution model ignores.
     pub(super) fn prepare(&self, example: &Example, ordinal: u64, max_num_patches: usize) -> Result<Prepared, Bad> {
         contain(example, || {
-            let caption = self.captions.choose(example, ordinal)?;
-            let tokens = self.tokenizer.encode(&caption).map_err(|error| example.bad(Reason::Text, error.to_string()))?;
-            Ok(Prepared { patches: self.cut(example, max_num_patches)?, tokens })
+            let encode =
+                |caption: &Cow<'_, str>| self.tokenizer.encode(caption).map_err(|error| example.bad(Reason::Text, error.to_string()));
+            let texts = self.captions.choose(example, ordinal)?.iter().map(encode).collect::<Result<_, _>>()?;
+            Ok(Prepared { patches: self.cut(example, max_num_patches)?, texts })
         })
     }
 

@@ -38,7 +38,7 @@ pub(super) fn one() -> f64 {
 
 impl Budget {
     /// Images of such a batch, where `size` is the general batch size.
-    pub fn pairs(&self, size: BatchSize) -> usize {
+    pub fn images(&self, size: BatchSize) -> usize {
         match (self.images, size) {
             (Some(images), _) | (None, BatchSize::Images(images)) => images,
             (None, BatchSize::Tokens(tokens)) => (tokens / self.max_num_patches.max(1)).max(1),
@@ -64,7 +64,7 @@ pub(super) struct Schedule {
 impl Schedule {
     /// Batches over `budgets`, of `size` images.
     pub(super) fn new(seed: u64, budgets: &[Budget], size: BatchSize) -> Result<Self, DataError> {
-        let shape = |budget: &Budget| BatchShape { max_num_patches: budget.max_num_patches, images: budget.pairs(size) };
+        let shape = |budget: &Budget| BatchShape { max_num_patches: budget.max_num_patches, images: budget.images(size) };
         let shapes: Vec<_> = budgets.iter().map(shape).collect();
         let weights: Vec<_> = budgets.iter().map(|budget| budget.weight).collect();
         if shapes.iter().any(|shape| shape.images == 0) {

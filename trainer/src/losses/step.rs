@@ -19,7 +19,7 @@ use crate::model::{ModelError, ModelGradients, Siglip, TokenRows, Trace, pull_ba
 pub struct StepOptions {
     /// Rows of logits at a time; all if absent.
     pub loss_chunk: Option<usize>,
-    /// Pairs whose activations are held at a time; all if absent.
+    /// Images whose activations, and those of their texts, are held at a time; all if absent.
     pub micro_batch: Option<usize>,
     /// Whether blocks are computed again in the backward pass.
     pub recompute_blocks: bool,
@@ -44,16 +44,16 @@ pub struct StepResult {
     pub gradients: ModelGradients,
 }
 
-/// Loss and gradient of a batch of pairs; text i belongs to image i.
+/// Loss and gradient of a batch. Every image has equally many texts, in the order of the images.
 ///
 /// # Errors
-/// Images and texts that are no pairs or that the model cannot read; a device that fails.
+/// Images and texts that do not belong together or that the model cannot read; a device that fails.
 pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], options: StepOptions) -> Result<StepResult, ModelError> {
-    if images.len() != texts.len() {
+    if texts.is_empty() || !texts.len().is_multiple_of(images.len()) {
         return Err(ModelError::Pairs { images: images.len(), texts: texts.len() });
     }
     let micro_batches = match options.micro_batch {
-        Some(pairs) if pairs > 0 && pairs < texts.len() => split(images, texts, pairs),
+        Some(size) if size > 0 && size < images.len() => split(images, texts, size),
         _ => vec![(Cow::Borrowed(images), texts)],
     };
     let cached = micro_batches.len() > 1;
@@ -66,28 +66,30 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
         Tensor::cat(pending.iter().map(|pending| pending.texts.value()).collect(), 0),
         model.logit_scale.val(),
         model.logit_bias.val(),
-        options.loss_chunk.unwrap_or(texts.len()),
+        options.loss_chunk.unwrap_or(images.len()),
     );
     let mut gradients = ModelGradients::default();
     gradients.add_dense("logit_scale", logit_scale);
     gradients.add_dense("logit_bias", logit_bias);
-    let mut start = 0;
-    for (pairs, pending) in micro_batches.iter().zip(pending) {
-        let (images, texts) = pairs;
-        let rows = |gradient: &Tensor<2>| gradient.clone().narrow(0, start, texts.len());
-        let pending = if cached { embed(pairs, keep)? } else { pending };
-        pending.pull_back(model, images, [rows(&image_gradients), rows(&text_gradients)], &mut gradients)?;
-        start += texts.len();
+    let mut starts = [0, 0];
+    for (micro_batch, pending) in micro_batches.iter().zip(pending) {
+        let (images, texts) = micro_batch;
+        let image_gradients = image_gradients.clone().narrow(0, starts[0], images.len());
+        let text_gradients = text_gradients.clone().narrow(0, starts[1], texts.len());
+        let pending = if cached { embed(micro_batch, keep)? } else { pending };
+        pending.pull_back(model, images, [image_gradients, text_gradients], &mut gradients)?;
+        starts = [starts[0] + images.len(), starts[1] + texts.len()];
     }
     let loss = to_host(loss)?.first().copied().unwrap_or(f32::NAN);
     Ok(StepResult { loss, gradients })
 }
 
-/// Some pairs of a batch.
+/// Some images of a batch and their texts.
 pub(crate) type MicroBatch<'a> = (Cow<'a, PatchBatch>, &'a [Tokens]);
 
-/// A batch in pieces of `pairs` pairs; the last may have fewer.
-pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) -> Vec<MicroBatch<'a>> {
+/// A batch in pieces of `size` images; the last may have fewer.
+pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], size: usize) -> Vec<MicroBatch<'a>> {
+    let each = texts.len() / images.len().max(1);
     let patch_dim = images.values().len() / images.tokens().max(1);
     let mut rest = images.values();
     let mut patches = images.grids().iter().map(|&grid| {
@@ -96,7 +98,7 @@ pub(crate) fn split<'a>(images: &PatchBatch, texts: &'a [Tokens], pairs: usize) 
         Patches { grid, values: values.to_vec() }
     });
     let mut pack = |len| Cow::Owned(PatchBatch::pack(&patches.by_ref().take(len).collect::<Vec<_>>()));
-    texts.chunks(pairs).map(|texts| (pack(texts.len()), texts)).collect()
+    texts.chunks(size * each.max(1)).map(|texts| (pack(texts.len() / each.max(1)), texts)).collect()
 }
 
 /// A micro-batch between its embedding and its backward pass.

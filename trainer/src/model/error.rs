@@ -74,8 +74,8 @@ pub enum ModelError {
     /// An empty batch of texts.
     #[error("a batch needs at least one text")]
     NoTexts,
-    /// Images and texts that are not pairs.
-    #[error("{images} images and {texts} texts are not pairs")]
+    /// Images and texts that do not belong together.
+    #[error("{images} images and {texts} texts: every image needs as many texts as the others")]
     Pairs {
         /// Images of the batch.
         images: usize,

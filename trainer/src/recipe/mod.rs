@@ -136,6 +136,10 @@ impl Recipe {
         section("model", self.model.check())?;
         section("data", self.data.check())?;
         section("batch", self.batch.check())?;
+        if self.batch.captions > 1 && self.data.languages.is_empty() {
+            let reason = "several captions of an image are drawn by language; give data.languages".to_owned();
+            return Err(("batch.captions".to_owned(), reason));
+        }
         section("optimizer", self.optimizer.check())?;
         section("schedule", self.schedule.check())?;
         section("checkpoint", self.checkpoint.check())

@@ -62,6 +62,9 @@ pub struct TextDimensions {
     pub mlp_dim: Option<usize>,
     /// Rows of the token table.
     pub vocab_size: usize,
+    /// Tokens of a text, padding included.
+    #[serde(default = "positions")]
+    pub positions: usize,
 }
 
 fn tower(width: usize, depth: usize, heads: usize, mlp_dim: Option<usize>) -> TowerConfig {
@@ -69,7 +72,9 @@ fn tower(width: usize, depth: usize, heads: usize, mlp_dim: Option<usize>) -> To
 }
 
 /// Tokens of a text in every SigLIP 2 model.
-const POSITIONS: usize = 64;
+fn positions() -> usize {
+    64
+}
 
 impl ModelRecipe {
     /// The architecture, unless it comes from a folder.
@@ -84,7 +89,7 @@ impl ModelRecipe {
         let (patch_size, preprocessing) = (vision.patch_size, Preprocessing::SIGLIP2);
         Some(ModelConfig {
             vision: VisionConfig { tower: vision_tower, patch_size, geometry, preprocessing },
-            text: TextConfig { tower: text_tower, vocab_size: text.vocab_size, positions: POSITIONS, projection_dim: vision.width },
+            text: TextConfig { tower: text_tower, vocab_size: text.vocab_size, positions: text.positions, projection_dim: vision.width },
         })
     }
 

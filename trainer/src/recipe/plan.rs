@@ -17,8 +17,8 @@ pub struct Plan {
     pub parts: Vec<Part>,
     /// Steps of the run.
     pub steps: u64,
-    /// Pairs of a step, averaged over budgets.
-    pub pairs_per_step: f64,
+    /// Images of a step, averaged over budgets.
+    pub images_per_step: f64,
     /// Patches and text tokens of a step, averaged over budgets.
     pub tokens_per_step: f64,
     /// Operations of a step, averaged over budgets; a multiplication with an addition counts as two.
@@ -82,19 +82,20 @@ impl Plan {
         let total: f64 = shapes.iter().map(|shape| shape.weight).sum();
         let mean = |value: &dyn Fn(&Shape) -> f64| shapes.iter().map(|shape| shape.weight / total * value(shape)).sum();
         let passes = |shape: &Shape| 3.0 + f64::from(u8::from(recipe.model.recompute)) + f64::from(u8::from(shape.is_cached(recipe)));
-        let texts = config.text.positions;
-        let pair_flops = |shape: &Shape| passes(shape) / 3.0 * training_flops(config, shape.patches);
+        let (captions, texts) = (recipe.batch.captions, recipe.batch.captions * config.text.positions);
+        let image_flops = |shape: &Shape| passes(shape) / 3.0 * training_flops(config, shape.patches, captions);
         let largest = |bytes: fn(&TowerConfig, usize) -> u64| {
             let micro = |shape: &Shape| shape.micro(recipe) as u64;
-            let of = |shape: &Shape| micro(shape) * (bytes(&config.vision.tower, shape.patches) + bytes(&config.text.tower, texts));
+            let text_bytes = captions as u64 * bytes(&config.text.tower, config.text.positions);
+            let of = |shape: &Shape| micro(shape) * (bytes(&config.vision.tower, shape.patches) + text_bytes);
             shapes.iter().map(of).max().unwrap_or(0)
         };
         Self {
             parts: parts(config, groups),
             steps: recipe.schedule.steps,
-            pairs_per_step: mean(&|shape| shape.pairs as f64),
-            tokens_per_step: mean(&|shape| (shape.pairs * (shape.patches + texts)) as f64),
-            flops_per_step: mean(&|shape| shape.pairs as f64 * pair_flops(shape)),
+            images_per_step: mean(&|shape| shape.images as f64),
+            tokens_per_step: mean(&|shape| (shape.images * (shape.patches + texts)) as f64),
+            flops_per_step: mean(&|shape| shape.images as f64 * image_flops(shape)),
             state_bytes: state_bytes(recipe, config, groups),
             activation_bytes: ActivationBytes { kept: largest(kept_bytes), recomputed: largest(recomputed_bytes) },
             flops_per_sec,
@@ -110,19 +111,19 @@ impl Plan {
 
 /// One kind of step.
 struct Shape {
-    pairs: usize,
+    images: usize,
     patches: usize,
     weight: f64,
 }
 
 impl Shape {
     fn micro(&self, recipe: &Recipe) -> usize {
-        recipe.batch.micro_batch.unwrap_or(self.pairs).min(self.pairs)
+        recipe.batch.micro_batch.unwrap_or(self.images).min(self.images)
     }
 
     /// Whether embeddings are computed once before the loss and again for their gradient.
     fn is_cached(&self, recipe: &Recipe) -> bool {
-        recipe.batch.contrast == Contrast::Batch && self.micro(recipe) < self.pairs
+        recipe.batch.contrast == Contrast::Batch && self.micro(recipe) < self.images
     }
 }
 
@@ -131,7 +132,8 @@ fn shapes(recipe: &Recipe, config: &ModelConfig) -> Vec<Shape> {
     let whole = Budget { max_num_patches: side * side, weight: 1.0, images: None };
     let fixed = matches!(config.vision.geometry, VisionGeometry::Fixed { .. }) || recipe.batch.budgets.is_empty();
     let budgets = if fixed { vec![whole] } else { recipe.batch.budgets.clone() };
-    let shape = |budget: Budget| Shape { pairs: budget.pairs(recipe.batch.size()), patches: budget.max_num_patches, weight: budget.weight };
+    let shape =
+        |budget: Budget| Shape { images: budget.images(recipe.batch.size()), patches: budget.max_num_patches, weight: budget.weight };
     budgets.into_iter().map(shape).collect()
 }
 
@@ -145,9 +147,9 @@ fn vision_flops(config: &ModelConfig, tokens: usize) -> f64 {
     tower_flops(&config.vision.tower, tokens) + 2.0 * (tokens * config.vision.patch_dim() * config.vision.tower.width) as f64
 }
 
-/// Operations of one pair in a training step: forward, and twice that backward.
-pub fn training_flops(config: &ModelConfig, patches: usize) -> f64 {
-    3.0 * (vision_flops(config, patches) + tower_flops(&config.text.tower, config.text.positions))
+/// Operations of one image with its captions in a training step: forward, and twice that backward.
+pub fn training_flops(config: &ModelConfig, patches: usize, captions: usize) -> f64 {
+    3.0 * (vision_flops(config, patches) + captions as f64 * tower_flops(&config.text.tower, config.text.positions))
 }
 
 /// What one block keeps for its backward pass: two norms, q, k, v, scores before and after softmax, the attention's sum and projection,
@@ -209,7 +211,7 @@ impl Display for Plan {
             SpeedSource::Measured => "measured",
         };
         writeln!(f, "{:24} {:>10}", "steps", self.steps)?;
-        writeln!(f, "{:24} {:>10} pairs, {} tokens", "a step", count(self.pairs_per_step), count(self.tokens_per_step))?;
+        writeln!(f, "{:24} {:>10} images, {} tokens", "a step", count(self.images_per_step), count(self.tokens_per_step))?;
         writeln!(f, "{:24} {:>10} floating-point operations", "", count(self.flops_per_step))?;
         writeln!(
             f,

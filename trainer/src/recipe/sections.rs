@@ -90,15 +90,18 @@ pub enum Contrast {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRecipe {
-    /// Pairs of a step.
+    /// Images of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
-    /// Patches of a step: it has as many pairs as fit if each image uses its whole budget.
+    /// Patches of a step: it has as many images as fit if each image uses its whole budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<usize>,
-    /// Pairs that are on the device at once; all if not given.
+    /// Images that are on the device at once, with their captions; all if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// Captions drawn for each image: a small text tower learns more from several, and an image is embedded once for all of them.
+    #[serde(default = "one_caption")]
+    pub captions: usize,
     /// Sequence lengths of a NaFlex model, drawn anew for each step; a fixed-resolution model has its own.
     #[serde(default)]
     pub budgets: Vec<Budget>,
@@ -107,19 +110,23 @@ pub struct BatchRecipe {
     pub contrast: Contrast,
 }
 
+fn one_caption() -> usize {
+    1
+}
+
 impl BatchRecipe {
-    /// Pairs of a step, or the patches that they follow from.
+    /// Images of a step, or the patches that they follow from.
     pub fn size(&self) -> BatchSize {
         self.tokens.map_or(BatchSize::Images(self.images.unwrap_or(1)), BatchSize::Tokens)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        let sizes = [self.images, self.tokens, self.micro_batch];
+        let sizes = [self.images, self.tokens, self.micro_batch, Some(self.captions)];
         if self.images.is_some() == self.tokens.is_some() {
-            return Err("give exactly one of images (pairs of a step) and tokens (patches of a step)".to_owned());
+            return Err("give exactly one of images (of a step) and tokens (patches of a step)".to_owned());
         }
         if sizes.contains(&Some(0)) || self.budgets.iter().any(|budget| budget.max_num_patches == 0 || budget.images == Some(0)) {
-            return Err("images, tokens, micro_batch and max_num_patches must be at least 1".to_owned());
+            return Err("images, tokens, micro_batch, captions and max_num_patches must be at least 1".to_owned());
         }
         let weights = || self.budgets.iter().map(|budget| budget.weight);
         if weights().any(|weight| !weight.is_finite() || weight < 0.0) || !self.budgets.is_empty() && weights().all(|weight| weight == 0.0)

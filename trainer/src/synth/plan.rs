@@ -118,9 +118,7 @@ fn size(recipe: &SynthRecipe, widest: f32, draw: &mut Draw) -> (usize, usize) {
 
 /// Emoji whose pairs the split allows, placed so that each stays recognisable.
 fn objects(world: &World, recipe: &SynthRecipe, wanted: Wanted, (height, width): (usize, usize), draw: &mut Draw) -> Vec<Placed> {
-    // One emoji teaches names fastest; more of them teach places and numbers.
-    let weights = [0.34, 0.26, 0.18, 0.12, 0.10];
-    let count = (1 + draw.weighted(weights.get(..recipe.objects).unwrap_or(&weights))).max(wanted.at_least);
+    let count = (1 + draw.weighted(&recipe.objects)).max(wanted.at_least);
     let room = (height.min(width) as f32).min(((height * width) as f32 / count as f32).sqrt());
     let mut placed: Vec<Placed> = Vec::with_capacity(count);
     let mut shown = Vec::with_capacity(count);

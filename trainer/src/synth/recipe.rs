@@ -30,8 +30,8 @@ pub struct SynthRecipe {
     pub longest_side: usize,
     /// Largest ratio of the sides, either way.
     pub aspect: f32,
-    /// Most emoji in a scene, 5 at most.
-    pub objects: usize,
+    /// Weights of scenes with one emoji, two, and so on up to five. One emoji teaches names fastest; more of them teach places and numbers.
+    pub objects: Vec<f32>,
     /// Share of the scenes that are signs and receipts.
     pub words_share: f32,
     /// Captions in each language.
@@ -57,8 +57,8 @@ impl Default for SynthRecipe {
             side: 224,
             longest_side: 512,
             aspect: 8.0,
-            objects: 5,
-            words_share: 0.1,
+            objects: vec![0.6, 0.18, 0.1, 0.07, 0.05],
+            words_share: 0.05,
             captions: 2,
             vocab_size: 4_096,
             tokenizer_scenes: 20_000,
@@ -85,18 +85,21 @@ impl SynthRecipe {
     }
 
     fn check(&self) -> Result<(), SynthError> {
-        let bounds: [(&str, f64, f64, f64); 8] = [
+        let bounds: [(&str, f64, f64, f64); 7] = [
             ("shard_members", self.shard_members as f64, 1.0, 1e6),
             ("side", self.side as f64, 64.0, 2_048.0),
             ("longest_side", self.longest_side as f64, self.side as f64, 8_192.0),
             ("aspect", self.aspect.into(), 1.0, 16.0),
-            ("objects", self.objects as f64, 1.0, 5.0),
             ("words_share", self.words_share.into(), 0.0, 1.0),
             ("captions", self.captions as f64, 1.0, 16.0),
             ("vocab_size", self.vocab_size as f64, 600.0, 1e6),
         ];
         let wrong = bounds.iter().filter(|(_, value, low, high)| !(low..=high).contains(&value));
         let wrong: Vec<_> = wrong.map(|(key, value, low, high)| format!("{key} = {value} must lie between {low} and {high}")).collect();
+        let is_weight = |weight: &f32| weight.is_finite() && *weight >= 0.0;
+        if !(1..=5).contains(&self.objects.len()) || !self.objects.iter().all(is_weight) || self.objects.iter().sum::<f32>() == 0.0 {
+            return Err(SynthError::Recipe("objects must be 1 to 5 weights of at least 0, and not all 0".to_owned()));
+        }
         if self.languages.is_empty() {
             return Err(SynthError::Recipe("languages is empty; name at least one, for instance [\"en\"]".to_owned()));
         }

@@ -36,7 +36,7 @@ pub fn probe_speed(recipe: &Recipe, config: &ModelConfig, device: &Device) -> Re
     step()?;
     let watch = Stopwatch::start();
     step()?;
-    Ok(PAIRS as f64 * training_flops(&shallow, side * side) / watch.elapsed_secs())
+    Ok(PAIRS as f64 * training_flops(&shallow, side * side, 1) / watch.elapsed_secs())
 }
 
 /// Gives a fresh model another logit bias.

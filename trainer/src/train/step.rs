@@ -38,7 +38,7 @@ impl StepPlan {
 /// A batch that the model cannot read, or a device that fails.
 pub fn batch_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], plan: &StepPlan) -> Result<StepResult, TrainError> {
     let mut result = match (plan.contrast, plan.options.micro_batch) {
-        (Contrast::MicroBatch, Some(pairs)) if pairs < texts.len() => accumulated(model, &split(images, texts, pairs), plan)?,
+        (Contrast::MicroBatch, Some(size)) if size < images.len() => accumulated(model, &split(images, texts, size), plan)?,
         _ => loss_and_gradients(model, images, texts, plan.options)?,
     };
     if plan.weight != 1.0 {
@@ -48,13 +48,13 @@ pub fn batch_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], pl
     Ok(result)
 }
 
-/// The mean over pairs: a micro-batch counts by its size, as the last may be smaller.
+/// The mean over images: a micro-batch counts by its size, as the last may be smaller.
 fn accumulated(model: &Siglip, micro_batches: &[MicroBatch<'_>], plan: &StepPlan) -> Result<StepResult, TrainError> {
-    let pairs: usize = micro_batches.iter().map(|(_, texts)| texts.len()).sum();
+    let total: usize = micro_batches.iter().map(|(images, _)| images.len()).sum();
     let mut sum = StepResult { loss: 0.0, gradients: Default::default() };
     for (images, texts) in micro_batches {
         let mut part = loss_and_gradients(model, images, texts, StepOptions { micro_batch: None, ..plan.options })?;
-        let share = texts.len() as f64 / pairs as f64;
+        let share = images.len() as f64 / total as f64;
         scale(&mut part.gradients, share);
         sum.loss += part.loss * share as f32;
         sum.gradients.add(part.gradients);

@@ -145,7 +145,7 @@ impl<'a> Trainer<'a> {
         };
         let learning_rate = self.optimizer.learning_rate(self.step);
         self.position = Some(batch.position.clone());
-        self.examples += batch.texts.len() as u64;
+        self.examples += batch.images.len() as u64;
         self.step += 1;
         let gradient_norm = match norm {
             Ok(norm) => norm,
@@ -166,7 +166,7 @@ impl<'a> Trainer<'a> {
             max_num_patches: batch.max_num_patches,
             tokens: batch.images.tokens(),
             examples: self.examples,
-            images_per_sec: batch.texts.len() as f64 / watch.elapsed_secs(),
+            images_per_sec: batch.images.len() as f64 / watch.elapsed_secs(),
         }))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::world::*;
+use polyglance::text::Tokens;
 use polyglance_trainer::data::{BatchSize, Budget, Loader};
 
 #[test]
@@ -57,20 +58,43 @@ fn a_fixed_model_has_one_grid() {
 
 /// Captions that 200 draws of one example give, with their counts.
 fn captions(files: &[(&str, &str)], languages: &[(&str, f64)]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    draws(files, languages, 1).into_iter().flatten().for_each(|caption| *counts.entry(caption).or_insert(0) += 1);
+    counts
+}
+
+/// 200 draws of one example, each with `each` captions.
+fn draws(files: &[(&str, &str)], languages: &[(&str, f64)], each: usize) -> Vec<Vec<&'static str>> {
     let mut members = vec![("a.png".to_owned(), picture(1, 32, 32))];
     members.extend(files.iter().map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec())));
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("one.tar"), tar(&members)).unwrap();
     let mut options = options(&[folder.path().to_str().unwrap()]);
     options.languages = languages.iter().map(|(language, weight)| ((*language).to_owned(), *weight)).collect();
+    options.captions = each;
     let (_, tokenizer) = model("naflex");
-    let mut counts = BTreeMap::new();
-    for text in take(&mut open(&options), 50).into_iter().flat_map(|batch| batch.texts) {
-        let known = ["the default", "cat one", "cat two", "Katze", "chat"];
-        let caption = known.into_iter().find(|caption| tokenizer.encode(caption).unwrap() == text).expect("a known caption");
-        *counts.entry(caption).or_insert(0) += 1;
-    }
-    counts
+    let known = ["the default", "cat one", "cat two", "Katze", "chat"];
+    let caption = |text: &Tokens| known.into_iter().find(|known| tokenizer.encode(known).unwrap() == *text).expect("a known caption");
+    let batches = take(&mut open(&options), 50);
+    batches.iter().flat_map(|batch| batch.texts.chunks(each)).map(|texts| texts.iter().map(caption).collect()).collect()
+}
+
+#[test]
+fn several_captions_of_an_image_are_in_different_languages() {
+    let json = r#"{"captions": {"en": ["cat one", "cat two"], "de": "Katze", "fr": "chat"}}"#;
+    let files = [("a.txt", "the default"), ("a.json", json)];
+    let languages = [("en", 8.0), ("de", 1.0), ("fr", 1.0)];
+    let language = |caption: &&str| if caption.starts_with("cat") { "en" } else { *caption };
+    let two = draws(&files, &languages, 2);
+    assert!(two.len() == 200 && two.iter().all(|captions| language(&captions[0]) != language(&captions[1])), "{two:?}");
+    // English comes first in 8 of 10 draws: binomial, standard deviation 5.7; five of them.
+    let first = two.iter().filter(|captions| language(&captions[0]) == "en").count();
+    assert!(first.abs_diff(160) < 29, "{first}");
+    // The fourth caption begins another round of the three languages.
+    let four = draws(&files, &languages, 4);
+    assert!(four.iter().all(|captions| captions[..3].iter().map(language).collect::<BTreeSet<_>>().len() == 3), "{four:?}");
+    // Where none of the languages is there, the default is.
+    assert_eq!(draws(&files, &[("ja", 1.0)], 2)[0], ["the default"; 2]);
 }
 
 #[test]

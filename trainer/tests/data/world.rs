@@ -83,6 +83,7 @@ pub(crate) fn options(patterns: &[&str]) -> DataOptions {
         seed: 5,
         sources: patterns.iter().map(|pattern| SourceOptions { pattern: (*pattern).to_owned(), weight: 1.0 }).collect(),
         languages: BTreeMap::new(),
+        captions: 1,
         batch_size: BatchSize::Images(4),
         budgets: vec![budget(6), budget(12)],
         shuffle_examples: 16,
