@@ -65,6 +65,7 @@ fn load(bencher: Bencher<'_, '_>, format: ImageFormat, threads: usize, max_num_p
         seed: 0,
         sources: vec![SourceOptions { pattern: folder.path().to_str().unwrap().to_owned(), weight: 1.0 }],
         languages: Default::default(),
+        captions: 1,
         batch_size: BatchSize::Images(BATCH),
         budgets: vec![Budget { max_num_patches, weight: 1.0, images: None }],
         shuffle_examples: EXAMPLES,

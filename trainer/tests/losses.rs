@@ -3,7 +3,7 @@
 use burn::tensor::{Distribution, Tensor};
 use polyglance::image::PatchBatch;
 use polyglance::text::Tokens;
-use polyglance_trainer::losses::{StepOptions, loss_and_gradients, sigmoid_loss, sigmoid_loss_gradients};
+use polyglance_trainer::losses::{Products, StepOptions, loss_and_gradients, sigmoid_loss, sigmoid_loss_gradients};
 use polyglance_trainer::model::Siglip;
 
 use crate::support::{Numbers, flex, model, norms};
@@ -128,4 +128,25 @@ fn unequal_numbers_of_images_and_texts_are_an_error() {
     let (images, texts) = numbers.batch("");
     let error = loss_and_gradients(&model, &images, &texts[1..], StepOptions::default()).unwrap_err();
     assert!(error.to_string().contains("7 images and 6 texts"), "{error}");
+}
+
+/// bf16 keeps 8 bits and f16 11, so that operands are wrong by up to 2⁻⁹ and 2⁻¹² of themselves; blocks multiply that some ten times. Without
+/// its scale, f16 would lose small gradients altogether.
+#[test]
+fn reduced_products_round_and_no_more() {
+    let (model, numbers) = (model("naflex", &flex()), Numbers::open("naflex/batch.safetensors"));
+    let (images, texts) = numbers.batch("");
+    let with = |products| loss_and_gradients(&model, &images, &texts, StepOptions { products, ..StepOptions::default() }).unwrap();
+    let exact = with(Products::F32);
+    let squares = |values: Vec<f32>| values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
+    let global = exact.gradients.dense.values().map(|gradient| squares(host(gradient.clone()))).sum::<f64>().sqrt();
+    for (products, bar) in [(Products::Bf16, 0.05), (Products::F16, 0.007)] {
+        let rounded = with(products);
+        assert!(rounded.loss != exact.loss && (rounded.loss - exact.loss).abs() < bar as f32 * exact.loss, "{products:?}");
+        for (name, gradient) in &exact.gradients.dense {
+            let (difference, norm) = norms(&host(rounded.gradients.dense[name].clone()), &host(gradient.clone()));
+            assert!(difference <= bar * norm.max(1e-3 * global), "{products:?}, {name}: {difference:.2e} of {norm:.2e}");
+        }
+    }
+    assert_eq!(with(Products::F32).loss, exact.loss, "the scope ends");
 }

@@ -101,6 +101,9 @@ impl Session<'_> {
             eprintln!("comparing the gradients of a tiny batch with the CPU's (device.gate=false skips this)");
             compare_with_flex(&model, &StepPlan::new(recipe, &self.groups))?;
         }
+        if !recipe.device.products.fits(&model.device()) {
+            bail!("this device has no {:?}; use --set device.products=f32", recipe.device.products);
+        }
         if !recipe.optimizer.first_moment.fits(&model.device()) {
             bail!("this device cannot store bf16; use --set optimizer.first_moment=f32");
         }

@@ -13,8 +13,9 @@ use polyglance::text::Tokens;
 
 use super::sigmoid::{PairGradients, sigmoid_loss_gradients};
 use crate::model::{ModelError, ModelGradients, Siglip, TokenRows, Trace, pull_back, to_host};
+use crate::ops::Products;
 
-/// What a step may keep in memory. None of it changes the result.
+/// How a step is computed: what may be kept in memory, which changes nothing, and in what precision.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StepOptions {
     /// Rows of logits at a time; all if absent.
@@ -23,6 +24,8 @@ pub struct StepOptions {
     pub micro_batch: Option<usize>,
     /// Whether blocks are computed again in the backward pass.
     pub recompute_blocks: bool,
+    /// What the towers' products are computed in. Unlike the others, it changes the result: by its rounding.
+    pub products: Products,
     /// The vision tower does not move: no graph is kept for it, and it gets no gradient.
     pub locked_images: bool,
     /// The same for the text tower and the token table.
@@ -49,6 +52,10 @@ pub struct StepResult {
 /// # Errors
 /// Images and texts that do not belong together or that the model cannot read; a device that fails.
 pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], options: StepOptions) -> Result<StepResult, ModelError> {
+    options.products.scope(|| in_scope(model, images, texts, options))
+}
+
+fn in_scope(model: &Siglip, images: &PatchBatch, texts: &[Tokens], options: StepOptions) -> Result<StepResult, ModelError> {
     if texts.is_empty() || !texts.len().is_multiple_of(images.len()) {
         return Err(ModelError::Pairs { images: images.len(), texts: texts.len() });
     }
@@ -68,9 +75,10 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
         model.logit_bias.val(),
         options.loss_chunk.unwrap_or(images.len()),
     );
+    // The loss's mean makes gradients small. f16 would lose them below 6e-8, so that they are divided by the number of texts last.
+    let magnified = if options.products == Products::F16 { texts.len().next_power_of_two() as f64 } else { 1.0 };
+    let (image_gradients, text_gradients) = (image_gradients * magnified, text_gradients * magnified);
     let mut gradients = ModelGradients::default();
-    gradients.add_dense("logit_scale", logit_scale);
-    gradients.add_dense("logit_bias", logit_bias);
     let mut starts = [0, 0];
     for (micro_batch, pending) in micro_batches.iter().zip(pending) {
         let (images, texts) = micro_batch;
@@ -80,6 +88,11 @@ pub fn loss_and_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens],
         pending.pull_back(model, images, [image_gradients, text_gradients], &mut gradients)?;
         starts = [starts[0] + images.len(), starts[1] + texts.len()];
     }
+    if magnified != 1.0 {
+        gradients.scale(magnified.recip());
+    }
+    gradients.add_dense("logit_scale", logit_scale);
+    gradients.add_dense("logit_bias", logit_bias);
     let loss = to_host(loss)?.first().copied().unwrap_or(f32::NAN);
     Ok(StepResult { loss, gradients })
 }

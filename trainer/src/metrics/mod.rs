@@ -4,6 +4,7 @@ mod jsonl;
 mod progress;
 mod tensorboard;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -107,8 +108,7 @@ impl Metrics {
     /// The files cannot be written.
     pub fn evaluation(&mut self, step: u64, results: &[(String, f64)]) -> Result<(), MetricsError> {
         let values: serde_json::Map<_, _> = results.iter().map(|(name, value)| (name.clone(), (*value).into())).collect();
-        let text: Vec<_> = results.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-        self.progress.note(&format!("step {step}: {}", text.join(", ")));
+        self.progress.note(&format!("step {step}: {}", summary(results)));
         self.lines.write(&serde_json::json!({ "step": step, "evaluation": values }))?;
         let scalars: Vec<_> = results.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         self.events.scalars(step, &scalars)
@@ -121,5 +121,37 @@ impl Metrics {
     pub fn note(&mut self, step: u64, text: &str) -> Result<(), MetricsError> {
         self.progress.note(text);
         self.lines.write(&serde_json::json!({ "step": step, "note": text }))
+    }
+}
+
+/// A line from names like `zero_shot/ja/top_1`: the mean of each measure, and its lowest and highest language if there are several.
+fn summary(results: &[(String, f64)]) -> String {
+    let mut measures = BTreeMap::<(&str, &str), Vec<(f64, &str)>>::new();
+    for (name, value) in results {
+        let (kind, rest) = name.split_once('/').unwrap_or((name, ""));
+        let (language, measure) = rest.split_once('/').unwrap_or(("", rest));
+        measures.entry((kind, measure)).or_default().push((*value, language));
+    }
+    let measure = |((kind, measure), mut values): ((&str, &str), Vec<(f64, &str)>)| {
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let mean = values.iter().map(|(value, _)| value).sum::<f64>() / values.len() as f64;
+        let range = match values.as_slice() {
+            [(low, worst), .., (high, best)] => format!(" ({worst} {low:.3} to {best} {high:.3})"),
+            _ => String::new(),
+        };
+        format!("{kind} {measure} {mean:.3}{range}")
+    };
+    measures.into_iter().map(measure).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_evaluation_fits_a_line() {
+        let results = [("zero_shot/en/top_1", 0.5), ("zero_shot/ja/top_1", 0.25), ("retrieval/en/text_to_image_1", 0.125)];
+        let results = results.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(summary(&results), "retrieval text_to_image_1 0.125, zero_shot top_1 0.375 (ja 0.250 to en 0.500)");
     }
 }

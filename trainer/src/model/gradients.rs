@@ -43,6 +43,14 @@ impl ModelGradients {
         add_named(&mut self.dense, name, gradient);
     }
 
+    /// Multiplies every gradient by `factor`.
+    pub fn scale(&mut self, factor: f64) {
+        for gradient in self.dense.values_mut() {
+            *gradient = gradient.extract().mul_scalar(factor);
+        }
+        self.tokens.values.iter_mut().for_each(|value| *value *= factor as f32);
+    }
+
     /// Adds another batch's gradient.
     pub fn add(&mut self, other: Self) {
         for (name, gradient) in other.dense {

@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use polyglance::platform::for_each;
 
+use super::autocast::Products;
 use super::kernel::{Kernel, apply, recorded, restored};
 use super::packing::Packing;
 use super::vector::{dispatch, exp, max, sum};
@@ -25,8 +26,9 @@ pub(crate) fn attention(q: Tensor<2>, k: Tensor<2>, v: Tensor<2>, queries: &Pack
     // Scaling the queries touches fewer numbers than scaling the logits.
     let scale = ((width / heads) as f64).sqrt().recip();
     let (q, k, v) = (queries.split(q * scale, heads), keys.split(k, heads), keys.split(v, heads));
-    let logits = keys.mask_keys(q.matmul(k.swap_dims(2, 3)));
-    queries.join(softmax(logits, 3).matmul(v))
+    let products = Products::in_use();
+    let logits = keys.mask_keys(products.matmul(q, k.swap_dims(2, 3)));
+    queries.join(products.matmul(softmax(logits, 3), v))
 }
 
 #[derive(Clone, Debug)]

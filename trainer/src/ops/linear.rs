@@ -7,11 +7,16 @@ use polyglance::kernels::product::{Operand, Scratch, product};
 use polyglance::kernels::{Epilogue, Gemm, Rows, gemm::PackedMatrix};
 use polyglance::platform::for_each_chunk;
 
+use super::autocast::Products;
 use super::kernel::{Kernel, apply, recorded, restored};
 use super::vector::dispatch;
 
 /// x `[rows, inputs]` · weightᵀ + bias, with weight `[outputs, inputs]` as PyTorch has it, to `[rows, outputs]`.
 pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+    let products = Products::in_use();
+    if products != Products::F32 {
+        return products.matmul(x, weight.transpose()) + bias.unsqueeze::<2>();
+    }
     match (recorded(&x), recorded(&weight), recorded(&bias)) {
         (Some(input), Some(weight), Some(bias)) => restored(apply(Linear, [input, weight, bias]), &x),
         _ => module::linear(x, weight.transpose(), Some(bias)),

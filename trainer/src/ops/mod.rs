@@ -4,6 +4,7 @@
 //! flex runs elementwise operations on one thread and takes exp and tanh from libm, so that a GELU cost more than the product before it.
 
 mod attention;
+mod autocast;
 mod gelu;
 mod kernel;
 mod layer_norm;
@@ -12,6 +13,7 @@ mod packing;
 mod vector;
 
 pub(crate) use attention::attention;
+pub use autocast::Products;
 pub(crate) use gelu::gelu_tanh;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::linear;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use adam::{AdamRecipe, FirstMoment};
 pub use ema::Ema;
 pub use groups::{Group, Groups};
-pub use norm::{global_norm, scale};
+pub use norm::global_norm;
 pub use rows::RowMoments;
 pub use schedule::{Decay, Schedule};
 

@@ -29,14 +29,6 @@ pub fn global_norm(gradients: &ModelGradients) -> Result<f64, OptimError> {
     Ok(total.sqrt())
 }
 
-/// Multiplies all gradients by `factor`.
-pub fn scale(gradients: &mut ModelGradients, factor: f64) {
-    for gradient in gradients.dense.values_mut() {
-        *gradient = gradient.extract().mul_scalar(factor);
-    }
-    gradients.tokens.values.iter_mut().for_each(|value| *value *= factor as f32);
-}
-
 /// Sums of squares of a gradient's pieces, one value each.
 fn squares(gradient: &Tensor<1>) -> Vec<Tensor<1>> {
     gradient.clone().split(SUM_PIECE, 0).into_iter().map(|piece| piece.square().sum()).collect()

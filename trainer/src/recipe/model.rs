@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use polyglance::config::{ModelConfig, PRESETS, Preprocessing, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
+use polyglance::limits::MAX_NUM_PATCHES;
 use serde::{Deserialize, Serialize};
 
 /// `[model]`: exactly one of `preset`, `init` and the two tables of dimensions.
@@ -45,6 +46,9 @@ pub struct VisionDimensions {
     pub patch_size: usize,
     /// Side of the position table in patches.
     pub table_side: usize,
+    /// Patches of an image when the model's user does not choose.
+    #[serde(default = "max_num_patches")]
+    pub max_num_patches: usize,
 }
 
 /// `[model.text]`.
@@ -67,6 +71,10 @@ pub struct TextDimensions {
     pub positions: usize,
 }
 
+fn max_num_patches() -> usize {
+    Preprocessing::SIGLIP2.max_num_patches
+}
+
 fn tower(width: usize, depth: usize, heads: usize, mlp_dim: Option<usize>) -> TowerConfig {
     TowerConfig { width, mlp_dim: mlp_dim.unwrap_or(4 * width), depth, heads, layer_norm_eps: 1e-6 }
 }
@@ -86,9 +94,9 @@ impl ModelRecipe {
         let geometry = VisionGeometry::NaFlex { table_side: vision.table_side };
         let vision_tower = tower(vision.width, vision.depth, vision.heads, vision.mlp_dim);
         let text_tower = tower(text.width, text.depth, text.heads, text.mlp_dim);
-        let (patch_size, preprocessing) = (vision.patch_size, Preprocessing::SIGLIP2);
+        let preprocessing = Preprocessing { max_num_patches: vision.max_num_patches, ..Preprocessing::SIGLIP2 };
         Some(ModelConfig {
-            vision: VisionConfig { tower: vision_tower, patch_size, geometry, preprocessing },
+            vision: VisionConfig { tower: vision_tower, patch_size: vision.patch_size, geometry, preprocessing },
             text: TextConfig { tower: text_tower, vocab_size: text.vocab_size, positions: text.positions, projection_dim: vision.width },
         })
     }
@@ -98,6 +106,9 @@ impl ModelRecipe {
         let given = [self.preset.is_some(), self.init.is_some(), dimensions].into_iter().filter(|given| *given).count();
         if given != 1 || self.vision.is_some() != self.text.is_some() {
             return Err("give exactly one of preset, init (a checkpoint folder), or both [model.vision] and [model.text]".to_owned());
+        }
+        if let Some(vision) = self.vision.filter(|vision| !(1..=MAX_NUM_PATCHES).contains(&vision.max_num_patches)) {
+            return Err(format!("vision.max_num_patches is {}, outside 1 to {MAX_NUM_PATCHES}", vision.max_num_patches));
         }
         match &self.preset {
             Some(id) if self.config().is_none() => {

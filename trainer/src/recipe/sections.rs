@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{BatchSize, Budget, SourceOptions};
+use crate::ops::Products;
 
 /// Where tensors live. All but `flex` need the cargo feature of the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -30,13 +31,15 @@ pub enum DeviceKind {
 pub struct DeviceRecipe {
     /// Which.
     pub kind: DeviceKind,
+    /// What the towers' products are computed in: `f32`, or `bf16` or `f16` where the device has them.
+    pub products: Products,
     /// Compare the gradients of a tiny batch with those of flex before the first step.
     pub gate: bool,
 }
 
 impl Default for DeviceRecipe {
     fn default() -> Self {
-        Self { kind: DeviceKind::Flex, gate: true }
+        Self { kind: DeviceKind::Flex, products: Products::F32, gate: true }
     }
 }
 

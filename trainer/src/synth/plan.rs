@@ -107,9 +107,10 @@ impl Effects {
     }
 }
 
-/// Height and width: one third of the images are as long as the recipe allows, the others within 1:2 and 2:1.
+/// Height and width: one in six images may be as long as the recipe allows, the others are within 1:2 and 2:1. In a long image of few
+/// patches an emoji is a few pixels wide, which teaches little.
 fn size(recipe: &SynthRecipe, widest: f32, draw: &mut Draw) -> (usize, usize) {
-    let widest = if draw.chance(0.33) { widest } else { widest.min(2.0) };
+    let widest = if draw.chance(1.0 / 6.0) { widest } else { widest.min(2.0) };
     let aspect = draw.log_between(1.0 / widest, widest);
     let side = recipe.side as f32 * draw.between(0.75, 1.0);
     let pixels = |length: f32| (length.round() as usize).clamp(24, recipe.longest_side);

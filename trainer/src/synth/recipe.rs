@@ -57,7 +57,7 @@ impl Default for SynthRecipe {
             side: 224,
             longest_side: 512,
             aspect: 8.0,
-            objects: vec![0.6, 0.18, 0.1, 0.07, 0.05],
+            objects: vec![0.7, 0.15, 0.07, 0.05, 0.03],
             words_share: 0.05,
             captions: 2,
             vocab_size: 4_096,

@@ -17,7 +17,7 @@ use crate::random::Stream;
 /// cores below 1e-2, while a wrong gradient is wrong by its own size.
 const TOLERANCE: f64 = 2e-2;
 
-/// Compares the gradient of every parameter on `model`'s device with flex's.
+/// Compares the gradient of every parameter on `model`'s device with flex's, which rounds the operands of products in the same way.
 ///
 /// # Errors
 /// [`TrainError::Gate`] names the worst parameter; also a device that fails.

@@ -6,7 +6,7 @@ use polyglance::text::Tokens;
 use super::TrainError;
 use crate::losses::{MicroBatch, StepOptions, StepResult, loss_and_gradients, split};
 use crate::model::Siglip;
-use crate::optim::{Groups, scale};
+use crate::optim::Groups;
 use crate::recipe::{Contrast, Recipe};
 
 /// How a recipe wants gradients to be computed.
@@ -25,6 +25,7 @@ impl StepPlan {
             loss_chunk: Some(recipe.losses.sigmoid_chunk).filter(|chunk| *chunk > 0),
             micro_batch: recipe.batch.micro_batch,
             recompute_blocks: recipe.model.recompute,
+            products: recipe.device.products,
             locked_images: locked("vision_model."),
             locked_texts: locked("text_model."),
         };
@@ -43,7 +44,7 @@ pub fn batch_gradients(model: &Siglip, images: &PatchBatch, texts: &[Tokens], pl
     };
     if plan.weight != 1.0 {
         result.loss *= plan.weight as f32;
-        scale(&mut result.gradients, plan.weight);
+        result.gradients.scale(plan.weight);
     }
     Ok(result)
 }
@@ -55,7 +56,7 @@ fn accumulated(model: &Siglip, micro_batches: &[MicroBatch<'_>], plan: &StepPlan
     for (images, texts) in micro_batches {
         let mut part = loss_and_gradients(model, images, texts, StepOptions { micro_batch: None, ..plan.options })?;
         let share = images.len() as f64 / total as f64;
-        scale(&mut part.gradients, share);
+        part.gradients.scale(share);
         sum.loss += part.loss * share as f32;
         sum.gradients.add(part.gradients);
     }

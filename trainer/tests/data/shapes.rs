@@ -84,7 +84,7 @@ fn several_captions_of_an_image_are_in_different_languages() {
     let json = r#"{"captions": {"en": ["cat one", "cat two"], "de": "Katze", "fr": "chat"}}"#;
     let files = [("a.txt", "the default"), ("a.json", json)];
     let languages = [("en", 8.0), ("de", 1.0), ("fr", 1.0)];
-    let language = |caption: &&str| if caption.starts_with("cat") { "en" } else { *caption };
+    let language = |caption: &&'static str| if caption.starts_with("cat") { "en" } else { *caption };
     let two = draws(&files, &languages, 2);
     assert!(two.len() == 200 && two.iter().all(|captions| language(&captions[0]) != language(&captions[1])), "{two:?}");
     // English comes first in 8 of 10 draws: binomial, standard deviation 5.7; five of them.
