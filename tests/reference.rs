@@ -126,21 +126,22 @@ pub(crate) const SEARCH_SIZES: [(usize, usize, usize, usize); 14] = [
 pub(crate) fn assert_best(shape: &ScoresTopK, queries: &[f32], table: &[f32], found: &[Vec<Hit>], tolerance: f64) {
     let rows = table.len() / shape.dim;
     assert_eq!(found.len(), queries.len() / shape.dim);
+    let (mut scores, mut truth, mut best) = (Vec::new(), Vec::new(), Vec::new());
     for (query, hits) in queries.chunks_exact(shape.dim).zip(found) {
         let ranking = scores_top_k(shape, query, table);
         assert_eq!(hits.len(), shape.k.min(rows), "{shape:?} of {rows} rows");
         let mut score_of_row = vec![f64::NAN; rows];
         ranking.iter().for_each(|&(row, score)| score_of_row[row as usize] = score);
         // Taking a row's score out makes a second hit of the same row NaN, which is infinitely wrong.
-        let truth: Vec<f64> = hits.iter().map(|hit| std::mem::replace(&mut score_of_row[hit.row as usize], f64::NAN)).collect();
+        truth.extend(hits.iter().map(|hit| std::mem::replace(&mut score_of_row[hit.row as usize], f64::NAN)));
         assert!(truth.iter().all(|score| !score.is_nan()), "{shape:?} of {rows} rows: a row is found twice");
-        let scores: Vec<f32> = hits.iter().map(|hit| hit.score).collect();
-        assert_close((shape, rows), &scores, &truth, tolerance);
-        let best: Vec<f64> = ranking.iter().take(hits.len()).map(|&(_, score)| score).collect();
-        assert_close((shape, rows, "rank"), &scores, &best, tolerance);
+        scores.extend(hits.iter().map(|hit| hit.score));
+        best.extend(ranking.iter().take(hits.len()).map(|&(_, score)| score));
         let falls = |pair: &[Hit]| pair[0].score > pair[1].score || (pair[0].score == pair[1].score && pair[0].row < pair[1].row);
         assert!(hits.windows(2).all(falls), "{shape:?} of {rows} rows: {hits:?}");
     }
+    assert_close((shape, rows), &scores, &truth, tolerance);
+    assert_close((shape, rows, "rank"), &scores, &best, tolerance);
 }
 
 /// Unit rows.

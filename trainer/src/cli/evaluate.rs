@@ -15,6 +15,8 @@ use polyglance_trainer::evaluate::{
     ClassList, EvaluationError, EvaluationOptions, Exam, Fitting, HeldOut, Marks, Report, Row, compare, pixel_floor, take,
 };
 
+use super::read_classes;
+
 /// Judges a model on held-out images: zero-shot classification and retrieval, by language.
 ///
 /// The data are shards in img2dataset's layout. Captions by language stand in `KEY.json` (`{"captions": {"en": ["..."]}}`; a `KEY.txt` has the
@@ -107,13 +109,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn classes(arguments: &Arguments) -> anyhow::Result<Option<ClassList>> {
-    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
     let data = Path::new(&arguments.data);
     let folders = [data.is_dir().then_some(data), data.parent()];
     let beside = folders.into_iter().flatten().map(|folder| folder.join("classes.json")).find(|file| file.is_file());
-    let Some(file) = arguments.classes.clone().or(beside) else { return Ok(None) };
-    let templates = arguments.templates.as_deref().map(read).transpose()?;
-    Ok(Some(ClassList::from_json(&read(&file)?, templates.as_deref()).with_context(|| file.display().to_string())?))
+    let file = arguments.classes.clone().or(beside);
+    file.map(|file| read_classes(&file, arguments.templates.as_deref())).transpose()
 }
 
 fn open(folder: &Path, arguments: &Arguments) -> anyhow::Result<(Encoder, Tokenizer)> {

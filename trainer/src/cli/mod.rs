@@ -6,7 +6,11 @@ mod init;
 mod synth;
 mod train;
 
+use std::path::Path;
+
+use anyhow::Context;
 use clap::{Parser, Subcommand};
+use polyglance_trainer::evaluate::ClassList;
 
 /// Trains SigLIP 2 models.
 #[derive(Parser)]
@@ -35,4 +39,11 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Command::Synth(arguments) => synth::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
     }
+}
+
+/// Classes and, if there are any, prompts for them.
+fn read_classes(classes: &Path, templates: Option<&Path>) -> anyhow::Result<ClassList> {
+    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
+    let templates = templates.map(read).transpose()?;
+    ClassList::from_json(&read(classes)?, templates.as_deref()).with_context(|| classes.display().to_string())
 }

@@ -14,7 +14,6 @@ use polyglance::text::{TextOptions, Tokenizer};
 use polyglance::weights::{Checkpoint, expected_tensors};
 use polyglance_trainer::checkpoint::{Found, Store, TrainingState};
 use polyglance_trainer::data::{DataOptions, DataPosition, HttpOptions, Loader};
-use polyglance_trainer::evaluate::ClassList;
 use polyglance_trainer::metrics::Metrics;
 use polyglance_trainer::model::Siglip;
 use polyglance_trainer::optim::{Groups, Optimizer};
@@ -22,6 +21,8 @@ use polyglance_trainer::recipe::{DeviceKind, Plan, Recipe, SpeedSource};
 use polyglance_trainer::train::{
     Ending, Judge, StepPlan, Trainer, checkpoint_folder, compare_with_flex, open_device, probe_speed, set_logit_bias,
 };
+
+use super::read_classes;
 
 /// Trains a model as a recipe says.
 ///
@@ -175,7 +176,7 @@ impl Session<'_> {
     fn judge(&self, tokenizer: &Arc<Tokenizer>) -> anyhow::Result<Option<Judge>> {
         let evaluation = &self.recipe.evaluation;
         let (Some(pattern), true) = (&evaluation.shards, evaluation.every > 0) else { return Ok(None) };
-        let classes = evaluation.classes.as_deref().map(|file| classes(file, evaluation.templates.as_deref())).transpose()?;
+        let classes = evaluation.classes.as_deref().map(|file| read_classes(file, evaluation.templates.as_deref())).transpose()?;
         Ok(Some(Judge::new(pattern, evaluation.pairs, classes.as_ref(), Arc::clone(tokenizer), self.recipe.seed)?))
     }
 
@@ -200,12 +201,6 @@ impl Session<'_> {
 
 /// One batch in the step, two waiting.
 const BATCHES_AHEAD: usize = 2;
-
-fn classes(classes: &Path, templates: Option<&Path>) -> anyhow::Result<ClassList> {
-    let read = |file: &Path| std::fs::read(file).with_context(|| format!("cannot read {}", file.display()));
-    let templates = templates.map(read).transpose()?;
-    ClassList::from_json(&read(classes)?, templates.as_deref()).with_context(|| classes.display().to_string())
-}
 
 /// A flag that Ctrl-C and SIGTERM set.
 fn stop_on_signal() -> anyhow::Result<Arc<AtomicBool>> {
