@@ -56,7 +56,9 @@ pub(super) fn captions(world: &World, plan: &Plan, language: usize, count: usize
 fn emoji_caption(world: &World, plan: &Plan, placed: &[Placed], language: usize, draw: &mut Draw) -> Option<String> {
     let words = &world.languages.get(language)?;
     let phrases = &words.phrases;
-    let articles = words.code == "en" && draw.chance(0.6);
+    // Names and nothing else are what a label is, and what names are learnt from fastest.
+    let bare = plan.split == Split::Train && draw.chance(BARE);
+    let articles = words.code == "en" && !bare && draw.chance(0.6);
     let groups = groups(placed);
     let name = |group: &Group| {
         let label = world.name(language, group.glyph)?;
@@ -67,8 +69,7 @@ fn emoji_caption(world: &World, plan: &Plan, placed: &[Placed], language: usize,
         })
     };
     let names: Vec<String> = groups.iter().map(name).collect::<Option<_>>()?;
-    // Names and nothing else are what a label is, and what names are learnt from fastest.
-    if plan.split == Split::Train && draw.chance(BARE) {
+    if bare {
         return Some(names.join(&phrases.list));
     }
     // Four in ten lists, four in ten relations, two in ten places; whatever a scene does not allow becomes a list.
