@@ -134,12 +134,12 @@ pub(crate) fn assert_best(shape: &ScoresTopK, queries: &[f32], table: &[f32], fo
         ranking.iter().for_each(|&(row, score)| score_of_row[row as usize] = score);
         // Taking a row's score out makes a second hit of the same row NaN, which is infinitely wrong.
         truth.extend(hits.iter().map(|hit| std::mem::replace(&mut score_of_row[hit.row as usize], f64::NAN)));
-        assert!(truth.iter().all(|score| !score.is_nan()), "{shape:?} of {rows} rows: a row is found twice");
         scores.extend(hits.iter().map(|hit| hit.score));
         best.extend(ranking.iter().take(hits.len()).map(|&(_, score)| score));
         let falls = |pair: &[Hit]| pair[0].score > pair[1].score || (pair[0].score == pair[1].score && pair[0].row < pair[1].row);
         assert!(hits.windows(2).all(falls), "{shape:?} of {rows} rows: {hits:?}");
     }
+    assert!(truth.iter().all(|score| !score.is_nan()), "{shape:?} of {rows} rows: a row is found twice");
     assert_close((shape, rows), &scores, &truth, tolerance);
     assert_close((shape, rows, "rank"), &scores, &best, tolerance);
 }

@@ -98,15 +98,15 @@ impl Session<'_> {
         let found = self.checkpoint(resume)?;
         let (tokenizer, companions) = self.tokenizer()?;
         let model = self.model(found.is_some())?;
-        if recipe.device.gate && recipe.device.kind != DeviceKind::Flex {
-            eprintln!("comparing the gradients of a tiny batch with the CPU's (device.gate=false skips this)");
-            compare_with_flex(&model, &StepPlan::new(recipe, &self.groups))?;
-        }
         if !recipe.device.products.fits(&model.device()) {
             bail!("this device has no {:?}; use --set device.products=f32", recipe.device.products);
         }
         if !recipe.optimizer.first_moment.fits(&model.device()) {
             bail!("this device cannot store bf16; use --set optimizer.first_moment=f32");
+        }
+        if recipe.device.gate && recipe.device.kind != DeviceKind::Flex {
+            eprintln!("comparing the gradients of a tiny batch with the CPU's (device.gate=false skips this)");
+            compare_with_flex(&model, &StepPlan::new(recipe, &self.groups))?;
         }
         let optimizer = Optimizer::new(&recipe.optimizer, recipe.schedule, self.groups.clone());
         let store = Store::new(&checkpoint_folder(output)).with_pause(self.pause);
