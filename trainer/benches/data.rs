@@ -67,7 +67,7 @@ fn load(bencher: Bencher<'_, '_>, format: ImageFormat, threads: usize, max_num_p
         languages: Default::default(),
         captions: 1,
         batch_size: BatchSize::Images(BATCH),
-        budgets: vec![Budget { max_num_patches, weight: 1.0, images: None }],
+        budgets: vec![Budget::new(max_num_patches)],
         shuffle_examples: EXAMPLES,
         resampling: Resampling::Hf,
         threads,

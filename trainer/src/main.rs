@@ -4,6 +4,9 @@ mod cli;
 
 fn main() -> anyhow::Result<()> {
     keep_freed_memory();
+    // The thread that asks for parallel work does its share instead of waking another and waiting for it. A second call is all that can
+    // fail, and then the pool is merely the usual one.
+    let _ = rayon::ThreadPoolBuilder::new().use_current_thread().build_global();
     cli::run()
 }
 

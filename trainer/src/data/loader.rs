@@ -170,7 +170,7 @@ fn schedule(options: &DataOptions, vision: &VisionConfig) -> Result<Schedule, Da
         (Fixed { .. }, false) => Err(DataError::Options("budgets are for NaFlex models; this model has one grid".to_owned())),
         (NaFlex { .. }, false) => Schedule::new(options.seed, &options.budgets, options.batch_size),
         (Fixed { .. }, true) => {
-            let only = Budget { max_num_patches: side * side, weight: 1.0, images: None };
+            let only = Budget::new(side * side);
             Schedule::new(options.seed, &[only], options.batch_size)
         }
     }

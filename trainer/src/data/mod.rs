@@ -39,6 +39,7 @@ pub use http::HttpOptions;
 pub use loader::{DataOptions, Loader, SourceOptions};
 pub use location::examples;
 pub use schedule::{BatchSize, Budget};
+pub(crate) use schedule::{check_budgets, shares};
 pub use statistics::Statistics;
 
 /// One training batch, on the host.

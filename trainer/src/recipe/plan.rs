@@ -6,7 +6,7 @@ use polyglance::config::{ModelConfig, TowerConfig, VisionGeometry};
 use polyglance::weights::expected_tensors;
 
 use super::{Contrast, Recipe};
-use crate::data::Budget;
+use crate::data::{Budget, shares};
 use crate::model::TOKEN_TABLE;
 use crate::optim::{FirstMoment, Groups};
 
@@ -79,8 +79,7 @@ impl Plan {
     /// Computes the plan for a model of this architecture.
     pub fn new(recipe: &Recipe, config: &ModelConfig, groups: &Groups, flops_per_sec: f64, speed_source: SpeedSource) -> Self {
         let shapes = shapes(recipe, config);
-        let total: f64 = shapes.iter().map(|shape| shape.weight).sum();
-        let mean = |value: &dyn Fn(&Shape) -> f64| shapes.iter().map(|shape| shape.weight / total * value(shape)).sum();
+        let mean = |value: &dyn Fn(&Shape) -> f64| shapes.iter().map(|shape| shape.share * value(shape)).sum();
         let passes = |shape: &Shape| 3.0 + f64::from(u8::from(recipe.model.recompute)) + f64::from(u8::from(shape.is_cached(recipe)));
         let (captions, texts) = (recipe.batch.captions, recipe.batch.captions * config.text.positions);
         let image_flops = |shape: &Shape| passes(shape) / 3.0 * training_flops(config, shape.patches, captions);
@@ -113,7 +112,8 @@ impl Plan {
 struct Shape {
     images: usize,
     patches: usize,
-    weight: f64,
+    /// Of the run's steps.
+    share: f64,
 }
 
 impl Shape {
@@ -129,12 +129,12 @@ impl Shape {
 
 fn shapes(recipe: &Recipe, config: &ModelConfig) -> Vec<Shape> {
     let side = config.vision.table_side();
-    let whole = Budget { max_num_patches: side * side, weight: 1.0, images: None };
     let fixed = matches!(config.vision.geometry, VisionGeometry::Fixed { .. }) || recipe.batch.budgets.is_empty();
-    let budgets = if fixed { vec![whole] } else { recipe.batch.budgets.clone() };
+    let budgets = if fixed { vec![Budget::new(side * side)] } else { recipe.batch.budgets.clone() };
+    let shares = shares(&budgets, recipe.schedule.steps);
     let shape =
-        |budget: Budget| Shape { images: budget.images(recipe.batch.size()), patches: budget.max_num_patches, weight: budget.weight };
-    budgets.into_iter().map(shape).collect()
+        |(budget, share): (&Budget, f64)| Shape { images: budget.images(recipe.batch.size()), patches: budget.max_num_patches, share };
+    budgets.iter().zip(shares).map(shape).collect()
 }
 
 /// Operations of the blocks of one image or text: projections and MLP per token, and attention between tokens.

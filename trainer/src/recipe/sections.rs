@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::data::{BatchSize, Budget, SourceOptions};
+use crate::data::{BatchSize, Budget, SourceOptions, check_budgets};
 use crate::ops::Products;
 
 /// Where tensors live. All but `flex` need the cargo feature of the same name.
@@ -131,12 +131,7 @@ impl BatchRecipe {
         if sizes.contains(&Some(0)) || self.budgets.iter().any(|budget| budget.max_num_patches == 0 || budget.images == Some(0)) {
             return Err("images, tokens, micro_batch, captions and max_num_patches must be at least 1".to_owned());
         }
-        let weights = || self.budgets.iter().map(|budget| budget.weight);
-        if weights().any(|weight| !weight.is_finite() || weight < 0.0) || !self.budgets.is_empty() && weights().all(|weight| weight == 0.0)
-        {
-            return Err("weights of budgets are numbers of at least 0, and not all 0".to_owned());
-        }
-        Ok(())
+        if self.budgets.is_empty() { Ok(()) } else { check_budgets(&self.budgets) }
     }
 }
 

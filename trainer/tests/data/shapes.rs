@@ -11,11 +11,7 @@ fn every_image_keeps_to_its_batch_budget() {
     let folder = tempfile::tempdir().unwrap();
     write_shards(folder.path(), 0, 2, 40);
     let mut options = options(&[folder.path().to_str().unwrap()]);
-    options.budgets = vec![
-        Budget { max_num_patches: 4, weight: 1.0, images: None },
-        Budget { max_num_patches: 9, weight: 1.0, images: None },
-        Budget { max_num_patches: 25, weight: 2.0, images: Some(2) },
-    ];
+    options.budgets = vec![Budget::new(4), Budget::new(9), Budget { weight: 2.0, images: Some(2), ..Budget::new(25) }];
     options.batch_size = BatchSize::Tokens(40);
     let batches = take(&mut open(&options), 60);
     let mut counts = BTreeMap::new();

@@ -78,14 +78,13 @@ pub(crate) fn write_shards(folder: &Path, first: usize, shards: usize, each: usi
 }
 
 pub(crate) fn options(patterns: &[&str]) -> DataOptions {
-    let budget = |max_num_patches| Budget { max_num_patches, weight: 1.0, images: None };
     DataOptions {
         seed: 5,
         sources: patterns.iter().map(|pattern| SourceOptions { pattern: (*pattern).to_owned(), weight: 1.0 }).collect(),
         languages: BTreeMap::new(),
         captions: 1,
         batch_size: BatchSize::Images(4),
-        budgets: vec![budget(6), budget(12)],
+        budgets: vec![Budget::new(6), Budget::new(12)],
         shuffle_examples: 16,
         resampling: Resampling::Hf,
         threads: 2,
