@@ -25,6 +25,8 @@
 
 pub mod config;
 pub mod cpu;
+#[cfg(feature = "demo-model")]
+pub mod demo;
 pub mod encoder;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -6,6 +6,8 @@
 mod cli;
 mod config;
 mod cpu;
+#[cfg(feature = "demo-model")]
+mod demo;
 mod encoder;
 #[cfg(feature = "gpu")]
 mod gpu;

@@ -20,7 +20,7 @@ use super::exit::Outcome;
 use super::model::Model;
 use super::pictures::{EncodedBatch, Pass, Preprocessing};
 use super::table::{Table, fraction};
-use super::{UsageError, inputs, texts};
+use super::{UsageError, demo, inputs, texts};
 
 /// The template of the Hugging Face zero-shot pipeline.
 const TEMPLATE: &str = "This is a photo of {}.";
@@ -31,7 +31,12 @@ Three numbers describe how well a label fits:
   probability  sigmoid of the logit: this label judged alone. Several may be high, or all low
   share        softmax over the labels given: sums to 1, and only compares these labels
 
+Without arguments it scores its own sample scenes with the small model inside, which knows emoji
+scenes in 16 languages and no photos. Photos need a released model: --model.
+
 Examples:
+  polyglance classify
+  polyglance classify --labels \"Katzengesicht,пицца,자전거\" --top 1
   polyglance classify cat.jpg --labels \"a cat,a dog\" -m google/siglip2-base-patch16-naflex
   polyglance classify holiday/ --labels-from labels.txt --json -m ./my-model > scores.json
   polyglance classify \"scans/*.png\" --labels '\"ripe, red\",green' --template \"{}\" -m ./my-model
@@ -41,13 +46,13 @@ Examples:
 /// Score pictures against labels in any language (zero-shot classification).
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
-#[group(id = "label_source", required = true, multiple = false, args = ["labels", "labels_from"])]
+#[group(id = "label_source", multiple = false, args = ["labels", "labels_from"])]
 pub(crate) struct ClassifyArgs {
-    /// Pictures: files, folders (searched recursively) or quoted patterns such as "photos/**/*.jpg".
-    #[arg(value_name = "IMAGE", required = true)]
+    /// Pictures: files, folders (searched recursively) or quoted patterns such as "photos/**/*.jpg" [default: the sample scenes inside].
+    #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
 
-    /// Labels, separated by commas. Double quotes protect a comma: '"ripe, red",green'.
+    /// Labels, separated by commas [default: those of the sample scenes]. Double quotes protect a comma: '"ripe, red",green'.
     #[arg(long, value_name = "A,B,C", allow_hyphen_values = true)]
     labels: Option<String>,
 
@@ -55,13 +60,18 @@ pub(crate) struct ClassifyArgs {
     #[arg(long, value_name = "FILE")]
     labels_from: Option<PathBuf>,
 
-    /// Sentence around each label, with {} where the label goes. If given more than once, each label is the average over all.
-    #[arg(long, value_name = "TEXT", default_value = TEMPLATE)]
+    /// Sentence around each label, with {} where the label goes. If given more than once, each label is the average over all
+    /// [default: "This is a photo of {}."; the label alone for the model inside].
+    #[arg(long, value_name = "TEXT")]
     template: Vec<String>,
 
-    /// Model: a folder or a hub id.
+    /// Model: a folder, a hub id, or demo for the small one inside [default: demo].
     #[arg(long, short, value_name = "DIR|ID")]
     model: Option<String>,
+
+    /// Print only the best labels of each picture [default: all; 3 for the sample scenes].
+    #[arg(long, value_name = "N", conflicts_with = "json", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
 
     /// Print JSON: [{"image", "grid": [rows, cols], "labels": [{"label", "logit", "probability", "share"}]}], labels as given.
     #[arg(long)]
@@ -96,13 +106,14 @@ struct ScoredLabel<'a> {
 /// Checks the command line, encodes the labels once, then scores picture after picture.
 pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
     let labels = labels(args)?;
-    let prompts = prompts(&labels, &args.template)?;
-    let inputs = inputs::expand(&args.images)?;
-    let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
+    let templates = templates(args);
+    let prompts = prompts(&labels, &templates)?;
+    let inputs = if args.images.is_empty() { demo::pictures() } else { inputs::expand(&args.images)? };
+    let mut model = Model::load(model_name(args), &args.hub, &args.device)?;
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
-    let classifier = classifier(&mut model, &prompts, args)?;
+    let classifier = classifier(&mut model, &prompts, templates.len(), args)?;
 
-    note(&format!("prompts: {}; {}", args.template.join(" | "), args.text.describe()));
+    note(&format!("prompts: {}; {}", templates.join(" | "), args.text.describe()));
     let mut printer = Printer::new(args);
     let pass = Pass { encoder: &mut model.encoder, preprocessing, want: ImageOutputs::default(), interrupt: None };
     let outcome = pass.run(&inputs, |batch| {
@@ -115,13 +126,34 @@ pub(crate) fn run(args: &ClassifyArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The model asked for, or the one inside, which says what it is good for.
+fn model_name(args: &ClassifyArgs) -> Option<&str> {
+    if args.model.is_none() && demo::is_available() {
+        note(
+            "using the small model inside, which knows emoji scenes and no photos; for photos add, for instance,\n  --model google/siglip2-base-patch16-naflex",
+        );
+        return Some(demo::NAME);
+    }
+    args.model.as_deref()
+}
+
+fn templates(args: &ClassifyArgs) -> Vec<String> {
+    let is_demo = args.model.as_deref().map_or(demo::is_available(), |name| name == demo::NAME);
+    let default = if is_demo { demo::template() } else { TEMPLATE };
+    if args.template.is_empty() { vec![default.to_owned()] } else { args.template.clone() }
+}
+
 /// The labels in the order given. One listed twice is kept, since the output has a place for each, but it is pointed out.
 fn labels(args: &ClassifyArgs) -> Result<Vec<String>> {
     let labels = match (&args.labels, &args.labels_from) {
         (Some(list), _) => parse_labels(list).map_err(|error| UsageError(format!("--labels: {error}")))?,
         (None, Some(path)) => texts::read_list(path)?,
+        (None, None) if args.images.is_empty() && demo::is_available() => demo::labels(),
         (None, None) => return Err(UsageError("give --labels or --labels-from".to_owned()).into()),
     };
+    if args.images.is_empty() && !demo::is_available() {
+        return Err(UsageError("give at least one picture".to_owned()).into());
+    }
     let mut seen = HashSet::new();
     for label in labels.iter().filter(|label| !seen.insert(label.as_str())) {
         note(&format!("label {label:?} is listed twice, which splits its share"));
@@ -136,11 +168,11 @@ fn prompts(labels: &[String], templates: &[String]) -> Result<Vec<String>> {
 }
 
 /// One vector per label, averaged over the templates.
-fn classifier(model: &mut Model, prompts: &[String], args: &ClassifyArgs) -> Result<Classifier> {
+fn classifier(model: &mut Model, prompts: &[String], templates: usize, args: &ClassifyArgs) -> Result<Classifier> {
     let name = |index| format!("prompt {:?}", prompts.get(index).map(String::as_str).unwrap_or_default());
     let encoded = model.encode_texts(prompts, args.text.options(), name)?;
     let dim = model.config().embedding_dim();
-    let label_embeds = ensemble(&encoded.embeds, dim, args.template.len())?;
+    let label_embeds = ensemble(&encoded.embeds, dim, templates)?;
     Ok(Classifier::new(label_embeds, dim, model.encoder.logit_scale(), model.encoder.logit_bias())?)
 }
 
@@ -169,17 +201,23 @@ fn score<'a>(classifier: &Classifier, labels: &'a [String], batch: EncodedBatch)
 struct Printer<'a> {
     /// What will be printed, or `None` for tables.
     json: Option<Vec<Scored<'a>>>,
+    /// Rows of a table.
+    top: usize,
 }
+
+/// Labels printed for each sample scene: enough to see how clear the first one's lead is.
+const SAMPLE_TOP: usize = 3;
 
 impl<'a> Printer<'a> {
     fn new(args: &ClassifyArgs) -> Self {
-        Self { json: args.json.then(Vec::new) }
+        let default = if args.images.is_empty() { SAMPLE_TOP } else { usize::MAX };
+        Self { json: args.json.then(Vec::new), top: args.top.map_or(default, |top| top as usize) }
     }
 
     fn print(&mut self, scored: Scored<'a>) -> Result<()> {
         match &mut self.json {
             Some(all) => all.push(scored),
-            None => print(&table(&scored))?,
+            None => print(&table(&scored, self.top))?,
         }
         Ok(())
     }
@@ -189,13 +227,13 @@ impl<'a> Printer<'a> {
     }
 }
 
-/// One picture's table, the best label first. JSON keeps the labels' own order, which programs can rely on.
-fn table(scored: &Scored<'_>) -> String {
+/// One picture's table, the best labels first. JSON keeps the labels' own order, which programs can rely on.
+fn table(scored: &Scored<'_>, top: usize) -> String {
     let [rows, cols] = scored.grid;
     let mut labels: Vec<_> = scored.labels.iter().collect();
     labels.sort_by(|a, b| b.logit.total_cmp(&a.logit));
     let mut table = Table::new(&["label", "logit", "probability", "share"]);
-    for label in labels {
+    for label in labels.into_iter().take(top) {
         table.row([label.label.to_owned(), format!("{:.4}", label.logit), fraction(label.probability), fraction(label.share)]);
     }
     format!("{}  ({rows} × {cols} patches)\n{}\n", scored.image, table.render())

@@ -64,7 +64,7 @@ pub(crate) struct EmbedArgs {
     #[arg(long, value_name = "hidden,patches,pooled", value_enum, value_delimiter = ',', hide_possible_values = true)]
     with: Vec<With>,
 
-    /// Model: a folder or a hub id.
+    /// Model: a folder, a hub id, or demo for the small one inside.
     #[arg(long, short, value_name = "DIR|ID")]
     model: Option<String>,
 

@@ -3,6 +3,7 @@
 //! Nothing is skipped silently. Whatever a folder or pattern holds that cannot be decoded is counted by extension in [`LeftOut`],
 //! with advice on how to convert it. A file named outright must be a picture: otherwise the command fails before a model is loaded.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,35 @@ pub(crate) struct Picture {
     pub(crate) path: PathBuf,
     /// Whether the file was named outright. If it cannot be decoded the command fails; a file that was merely found is reported and skipped.
     pub(crate) named: bool,
+    /// The picture itself, if it is part of this program.
+    built_in: Option<&'static [u8]>,
+}
+
+impl Picture {
+    fn file(path: PathBuf, named: bool) -> Self {
+        Self { path, named, built_in: None }
+    }
+
+    /// A picture that is part of this program.
+    #[cfg(feature = "demo-model")]
+    pub(crate) fn built_in(name: &str, bytes: &'static [u8]) -> Self {
+        Self { path: PathBuf::from(name), named: true, built_in: Some(bytes) }
+    }
+
+    /// The encoded picture.
+    ///
+    /// # Errors
+    /// The file cannot be read, or has more than `limit` bytes.
+    pub(crate) fn read(&self, limit: u64) -> Result<Cow<'static, [u8]>> {
+        if let Some(bytes) = self.built_in {
+            return Ok(Cow::Borrowed(bytes));
+        }
+        let bytes = std::fs::metadata(&self.path)?.len();
+        if bytes > limit {
+            bail!("the file has {bytes} bytes, more than the {limit} of a picture");
+        }
+        Ok(Cow::Owned(std::fs::read(&self.path)?))
+    }
 }
 
 /// All pictures, in the order of the arguments; those of one folder or pattern are sorted by path.
@@ -64,7 +94,7 @@ impl Inputs {
         if let Kind::Undecodable(format) = kind(path) {
             bail!("{}: {} files cannot be read; {}", path.display(), format.name, format.advice);
         }
-        self.pictures.push(Picture { path: path.to_owned(), named: true });
+        self.pictures.push(Picture::file(path.to_owned(), true));
         Ok(())
     }
 
@@ -104,7 +134,7 @@ impl Inputs {
         files.sort();
         for path in files {
             match kind(&path) {
-                Kind::Picture => self.pictures.push(Picture { path, named: false }),
+                Kind::Picture => self.pictures.push(Picture::file(path, false)),
                 Kind::Undecodable(_) | Kind::Other => self.left_out.file(path),
             }
         }

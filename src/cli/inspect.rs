@@ -30,7 +30,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub(crate) struct InspectArgs {
-    /// Model: a folder or a hub id.
+    /// Model: a folder, a hub id, or demo for the small one inside.
     #[arg(value_name = "MODEL")]
     model: String,
 

@@ -3,6 +3,7 @@
 mod args;
 mod classify;
 mod console;
+mod demo;
 mod doctor;
 mod embed;
 mod exit;

@@ -13,7 +13,7 @@ use polyglance::weights::Checkpoint;
 use super::args::{DeviceArgs, HubArgs};
 use super::console::note;
 use super::progress::Progress;
-use super::{UsageError, hub, table};
+use super::{UsageError, demo, hub, table};
 
 /// A checkpoint and the encoder made from it.
 pub(crate) struct Model {
@@ -84,6 +84,9 @@ fn warn_truncated(tokens: &[Tokens], positions: usize, name: impl Fn(usize) -> S
 /// Opens the checkpoint called `name`, downloading it if that is needed and allowed.
 pub(crate) fn open(name: Option<&str>, lookup: &HubArgs) -> Result<Checkpoint> {
     let name = name.ok_or_else(|| UsageError(format!("no model was chosen: add --model\n{}", choices())))?;
+    if name == demo::NAME {
+        return demo::open();
+    }
     Ok(block_on(Checkpoint::open(&hub::resolve(name, lookup.offline)?))?)
 }
 
@@ -91,6 +94,7 @@ pub(crate) fn open(name: Option<&str>, lookup: &HubArgs) -> Result<Checkpoint> {
 pub(crate) fn choices() -> String {
     let mut text = String::from(
         "  a folder with config.json, model.safetensors and tokenizer.json, as in  --model ./my-model\n  \
+         demo, the small model inside, which knows emoji scenes and no photos\n  \
          a hub id, downloaded once into the cache that the Python tools share:\n",
     );
     let mut presets: Vec<_> = PRESETS.iter().collect();

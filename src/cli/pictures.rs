@@ -1,7 +1,5 @@
 //! Pictures through the encoder: read and preprocessed ahead on other threads, batched, encoded in order.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use polyglance::config::{VisionConfig, VisionGeometry};
 use polyglance::encoder::{Encoder, ImageFeatures, ImageOutputs};
@@ -54,18 +52,14 @@ impl Preprocessing {
     }
 
     /// Reads, decodes and cuts one picture. An error begins with its path.
-    fn prepare(&self, path: &Path) -> Result<Prepared> {
-        let prepare = || {
+    fn prepare(&self, picture: &Picture) -> Result<Prepared> {
+        let prepare = || -> Result<Prepared> {
             let limits = Limits::current();
-            let bytes = std::fs::metadata(path)?.len();
-            if bytes > limits.encoded_image_bytes {
-                bail!("the file has {bytes} bytes, more than the {} of a picture", limits.encoded_image_bytes);
-            }
-            let decoded = image::decode(&std::fs::read(path)?, &limits)?;
+            let decoded = image::decode(&picture.read(limits.encoded_image_bytes)?, &limits)?;
             let patches = image::preprocess(&decoded.pixels, &self.vision, self.max_num_patches, self.resampling)?;
             Ok(Prepared { patches, warnings: decoded.warnings })
         };
-        prepare().with_context(|| path.display().to_string())
+        prepare().with_context(|| picture.path.display().to_string())
     }
 }
 
@@ -99,7 +93,7 @@ impl Pass<'_> {
         let pictures = &inputs.pictures;
         let (preprocessing, device) = (self.preprocessing, self.encoder.device().to_string());
         let progress = Progress::new(pictures.len(), "pictures");
-        let prepare = |index: usize| pictures.get(index).map(|picture| preprocessing.prepare(&picture.path));
+        let prepare = |index: usize| pictures.get(index).map(|picture| preprocessing.prepare(picture));
         let skipped = read_ahead::in_order(pictures.len(), read_ahead::threads(), prepare, |prepared| -> Result<usize> {
             let mut batcher = Batcher::new(TOKENS_PER_BATCH);
             let mut skipped = 0;

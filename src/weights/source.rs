@@ -49,13 +49,13 @@ pub trait ByteSource: Shareable {
 /// Bytes in memory.
 pub struct MemorySource {
     name: String,
-    bytes: Vec<u8>,
+    bytes: Cow<'static, [u8]>,
 }
 
 impl MemorySource {
     /// A source over `bytes`; `name` stands in errors.
-    pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
-        Self { name: name.into(), bytes }
+    pub fn new(name: impl Into<String>, bytes: impl Into<Cow<'static, [u8]>>) -> Self {
+        Self { name: name.into(), bytes: bytes.into() }
     }
 }
 

@@ -32,11 +32,12 @@ fn wrong_command_lines_exit_with_2() {
     let naflex = model("naflex").display().to_string();
     let fixed = model("fixed14").display().to_string();
     let labels = ["--labels", "a"];
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&["nonsense"], "unrecognized"),
         (&["classify", &picture, "--model", &naflex], "--labels"),
         (&["classify", &picture, labels[0], labels[1], "--labels-from", "x", "--model", &naflex], "cannot be used with"),
-        (&["classify", "--labels", "a", "--model", &naflex], "IMAGE"),
+        (&["classify", &picture, "--labels", "a", "--top", "0", "--model", &naflex], "--top"),
+        (&["classify", &picture, "--labels", "a", "--top", "1", "--json", "--model", &naflex], "cannot be used with"),
         (&["classify", &picture, "--labels", "a,,b", "--model", &naflex], "empty"),
         (&["classify", &picture, "--labels", "\"a,b", "--model", &naflex], "not closed"),
         (&["classify", &picture, "--labels", "a", "--template", "no slot", "--model", &naflex], "{}"),
