@@ -1,6 +1,7 @@
 //! The command line, through the real program: what it computes, what it refuses, and what it leaves on disk.
 
 mod bad_input;
+mod features;
 mod formats;
 mod run;
 

@@ -8,6 +8,7 @@ mod config;
 mod cpu;
 #[cfg(feature = "demo-model")]
 mod demo;
+mod dense;
 mod encoder;
 #[cfg(feature = "gpu")]
 mod gpu;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use polyglance::image::{ExtensionSupport, UnsupportedFormat, extension_support};
 
+use super::UsageError;
 use super::left_out::{self, LeftOut};
 
 /// One picture to read.
@@ -75,6 +76,18 @@ pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Inputs> {
         bail!("no picture that can be decoded in {}; supported are JPEG, PNG, WebP, GIF, BMP and TIFF", names.join(", "));
     }
     Ok(inputs)
+}
+
+/// The picture that an argument stands for.
+///
+/// # Errors
+/// As [`expand`], or more than one.
+pub(crate) fn single(argument: &Path) -> Result<Picture> {
+    let mut pictures = expand(&[argument.to_owned()])?.pictures;
+    match pictures.pop() {
+        Some(only) if pictures.is_empty() => Ok(only),
+        _ => Err(UsageError(format!("{} holds {} pictures; name one of them", argument.display(), pictures.len() + 1)).into()),
+    }
 }
 
 impl Inputs {

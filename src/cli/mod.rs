@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod embed;
 mod exit;
+mod features;
 mod fetch;
 mod hub;
 mod inputs;
@@ -54,6 +55,7 @@ struct Cli {
 enum Command {
     Classify(classify::ClassifyArgs),
     Embed(embed::EmbedArgs),
+    Features(features::FeaturesArgs),
     Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
     Fetch(fetch::FetchArgs),
@@ -66,6 +68,7 @@ pub(crate) fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Classify(args) => classify::run(&args),
         Command::Embed(args) => embed::run(&args),
+        Command::Features(args) => features::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Fetch(args) => fetch::run(&args),

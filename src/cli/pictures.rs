@@ -1,9 +1,10 @@
 //! Pictures through the encoder: read and preprocessed ahead on other threads, batched, encoded in order.
 
+use ::image::RgbImage;
 use anyhow::{Context, Result, bail};
 use polyglance::config::{VisionConfig, VisionGeometry};
 use polyglance::encoder::{Encoder, ImageFeatures, ImageOutputs};
-use polyglance::image::{self, PatchBatch, Patches, Resampling};
+use polyglance::image::{self, DecodedImage, ImageError, PatchBatch, Patches, Resampling};
 use polyglance::limits::Limits;
 use polyglance::platform::block_on;
 use polyglance::tasks::Batcher;
@@ -53,13 +54,21 @@ impl Preprocessing {
 
     /// Reads, decodes and cuts one picture. An error begins with its path.
     fn prepare(&self, picture: &Picture) -> Result<Prepared> {
-        let prepare = || -> Result<Prepared> {
-            let limits = Limits::current();
-            let decoded = image::decode(&picture.read(limits.encoded_image_bytes)?, &limits)?;
-            let patches = image::preprocess(&decoded.pixels, &self.vision, self.max_num_patches, self.resampling)?;
-            Ok(Prepared { patches, warnings: decoded.warnings })
-        };
-        prepare().with_context(|| picture.path.display().to_string())
+        let decoded = self.decode(picture)?;
+        let patches = self.cut(&decoded.pixels).with_context(|| picture.path.display().to_string())?;
+        Ok(Prepared { patches, warnings: decoded.warnings })
+    }
+
+    /// Reads and decodes one picture. An error begins with its path.
+    pub(crate) fn decode(&self, picture: &Picture) -> Result<DecodedImage> {
+        let limits = Limits::current();
+        let decode = || Ok::<_, anyhow::Error>(image::decode(&picture.read(limits.encoded_image_bytes)?, &limits)?);
+        decode().with_context(|| picture.path.display().to_string())
+    }
+
+    /// Cuts a decoded picture into patches.
+    pub(crate) fn cut(&self, pixels: &RgbImage) -> Result<Patches, ImageError> {
+        image::preprocess(pixels, &self.vision, self.max_num_patches, self.resampling)
     }
 }
 

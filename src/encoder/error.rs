@@ -28,6 +28,12 @@ pub enum EncoderError {
         /// Values of one patch.
         expected: usize,
     },
+    /// Hidden states whose rows are not the tower's.
+    #[error("hidden states have {expected} values a row; use those that this model returned")]
+    HiddenSize {
+        /// Width of the vision tower.
+        expected: usize,
+    },
     /// Token sequences of the wrong length.
     #[error("the model takes exactly {expected} tokens per text, not {got}; use this model's tokenizer")]
     TokenCount {

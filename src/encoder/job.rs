@@ -10,7 +10,12 @@ use crate::kernels::Counts;
 /// Which tower a job runs, and what it asks of its plan.
 #[derive(Clone, Copy)]
 pub(super) enum Tower<'a> {
-    Vision { tower: &'a VisionTower, hidden: Option<HiddenLayer> },
+    Vision {
+        tower: &'a VisionTower,
+        hidden: Option<HiddenLayer>,
+    },
+    /// The vision tower's pooling head alone.
+    Head(&'a VisionTower),
     Text(&'a TextTower),
 }
 
@@ -18,13 +23,14 @@ impl Tower<'_> {
     pub(super) fn plan(&self, capacity: Counts) -> Plan {
         match self {
             Self::Vision { tower, hidden } => tower.plan(capacity, *hidden),
+            Self::Head(tower) => tower.head_plan(capacity),
             Self::Text(tower) => tower.plan(capacity),
         }
     }
 
     pub(super) fn specs(&self) -> &[WeightSpec] {
         match self {
-            Self::Vision { tower, .. } => tower.specs(),
+            Self::Vision { tower, .. } | Self::Head(tower) => tower.specs(),
             Self::Text(tower) => tower.specs(),
         }
     }
@@ -32,7 +38,7 @@ impl Tower<'_> {
     /// Where a device keeps this tower's weights.
     pub(super) const fn index(&self) -> usize {
         match self {
-            Self::Vision { .. } => 0,
+            Self::Vision { .. } | Self::Head(_) => 0,
             Self::Text(_) => 1,
         }
     }

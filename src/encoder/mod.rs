@@ -178,6 +178,22 @@ impl Encoder {
         })
     }
 
+    /// An embedding `[tokens, D]` of unit length for every row of `hidden`, `[tokens, W]` of [`HiddenLayer::Last`]: what the MAP head
+    /// makes of an image that has this token only. Nothing but the head's values is left of its attention then, as in MaskCLIP (Zhou et al. 2022,
+    /// arXiv 2112.01071, section 3.2), and patches can be compared with words.
+    ///
+    /// # Errors
+    /// Rows of another model's width, weights that cannot be read, or a device that fails twice.
+    pub async fn embed_tokens(&mut self, hidden: &[f32]) -> Result<Vec<f32>, EncoderError> {
+        let width = self.config().vision.tower.width;
+        if !hidden.len().is_multiple_of(width) {
+            return Err(EncoderError::HiddenSize { expected: width });
+        }
+        let offsets: Vec<u32> = (0..=(hidden.len() / width) as u32).collect();
+        let job = Job { tower: Tower::Head(&self.vision), offsets: &offsets, inputs: &[("hidden", hidden)], outputs: &["embeds"] };
+        Ok(self.device.run(&self.checkpoint, &job).await?.pop().unwrap_or_default())
+    }
+
     /// Encodes texts. Each result is independent of the others.
     ///
     /// # Errors

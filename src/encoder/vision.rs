@@ -88,4 +88,14 @@ impl VisionTower {
         self.pooling.append(&mut steps, last);
         plan
     }
+    /// The plan of the pooling head alone, for batches of up to `capacity`.
+    ///
+    /// Input: `hidden` `[tokens, width]`, as [`HiddenLayer::Last`] gives it. Outputs: `embeds`, `pooled` and `attention`, as in
+    /// [`plan`](Self::plan).
+    pub fn head_plan(&self, capacity: Counts) -> Plan {
+        let mut plan = Plan::new(capacity);
+        let hidden = plan.buffer("hidden", Rows::Tokens, self.config.tower.width, Role::Input);
+        self.pooling.append(&mut Steps { plan: &mut plan, tower: self.config.tower }, hidden);
+        plan
+    }
 }

@@ -87,7 +87,7 @@ impl Classifier {
 }
 
 /// An error unless `values` is one or more whole rows.
-fn check_rows(what: &'static str, values: &[f32], dim: usize) -> Result<(), TaskError> {
+pub(super) fn check_rows(what: &'static str, values: &[f32], dim: usize) -> Result<(), TaskError> {
     if dim == 0 || values.is_empty() || !values.len().is_multiple_of(dim) {
         return Err(TaskError::Length { what, values: values.len(), dim });
     }

@@ -2,6 +2,7 @@
 
 mod batch;
 mod classify;
+pub mod dense;
 
 pub use batch::Batcher;
 pub use classify::{Classifier, LabelScore, TaskError};

@@ -26,7 +26,8 @@ pub(crate) fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) ->
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     // What cargo says about this task's own package. Some build scripts run again when it changes, and all that depends on them with it.
-    let about_this_package = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
+    let about_this_package =
+        |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_"));
     for (name, _) in env::vars_os().filter(|(name, _)| about_this_package(name)) {
         command.env_remove(name);
     }

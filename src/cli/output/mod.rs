@@ -13,6 +13,7 @@ use polyglance::image::Grid;
 use polyglance::weights::PendingFile;
 
 use super::UsageError;
+pub(crate) use npy::write_npy;
 
 /// A file format, known by its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

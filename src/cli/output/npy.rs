@@ -9,9 +9,15 @@ const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 const ALIGNMENT: usize = 64;
 
 /// One array `[rows, dim]`; `Format::check` has made sure that the rows are of one kind.
-pub(super) fn write(embeddings: &Embeddings, mut writer: impl Write) -> io::Result<()> {
-    let rows = embeddings.rows().count();
-    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({rows}, {}), }}", embeddings.dim);
+pub(super) fn write(embeddings: &Embeddings, writer: impl Write) -> io::Result<()> {
+    let rows: Vec<&[f32]> = embeddings.rows().map(|row| row.embedding).collect();
+    write_npy(writer, &[rows.len(), embeddings.dim], &rows)
+}
+
+/// An array of this shape, of two dimensions or more, whose values come in pieces.
+pub(crate) fn write_npy(mut writer: impl Write, shape: &[usize], pieces: &[&[f32]]) -> io::Result<()> {
+    let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     // Two length bytes follow the magic, and a line feed ends the header.
     let unpadded = MAGIC.len() + 2 + header.len() + 1;
     header.push_str(&" ".repeat(unpadded.next_multiple_of(ALIGNMENT) - unpadded));
@@ -19,8 +25,5 @@ pub(super) fn write(embeddings: &Embeddings, mut writer: impl Write) -> io::Resu
     writer.write_all(MAGIC)?;
     writer.write_all(&u16::try_from(header.len()).map_err(io::Error::other)?.to_le_bytes())?;
     writer.write_all(header.as_bytes())?;
-    for row in embeddings.rows() {
-        writer.write_all(bytemuck::cast_slice(row.embedding))?;
-    }
-    Ok(())
+    pieces.iter().try_for_each(|piece| writer.write_all(bytemuck::cast_slice(piece)))
 }
