@@ -28,6 +28,7 @@ pub mod cpu;
 #[cfg(feature = "demo-model")]
 pub mod demo;
 pub mod encoder;
+pub mod engine;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod image;

@@ -10,6 +10,7 @@ mod cpu;
 mod demo;
 mod dense;
 mod encoder;
+mod engine;
 #[cfg(feature = "gpu")]
 mod gpu;
 #[cfg(feature = "hub")]

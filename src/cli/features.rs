@@ -6,12 +6,12 @@ use std::str::FromStr;
 use anyhow::{Context, Result};
 use clap::Args;
 use image::{ImageEncoder, RgbImage, codecs::png::PngEncoder};
-use polyglance::encoder::{HiddenLayer, ImageOutputs};
-use polyglance::image::{Grid, PatchBatch};
+use polyglance::encoder::HiddenLayer;
+use polyglance::image::{Grid, Patches};
 use polyglance::kernels::Size;
 use polyglance::platform::block_on;
 use polyglance::tasks::Classifier;
-use polyglance::tasks::dense::{self, Interpolation, Pca, blend, heat, hue, upsample};
+use polyglance::tasks::dense::{Interpolation, Map, Palette, PatchFeatures, View, blend, hue};
 use polyglance::text::parse_labels;
 use polyglance::weights::PendingFile;
 
@@ -138,29 +138,6 @@ enum Format {
     Npy,
 }
 
-/// Values for every patch, and how a picture shows them.
-struct View {
-    grid: Grid,
-    /// Of one patch.
-    channels: usize,
-    /// `[rows, cols, channels]`.
-    values: Vec<f32>,
-    colours: Colours,
-}
-
-enum Colours {
-    /// Too many channels to be seen.
-    None,
-    /// Three channels are red, green and blue.
-    Rgb,
-    /// The mean over channels, from dark to bright.
-    Heat,
-    /// The largest channel has a colour of its own; a name for each.
-    Labels(Vec<String>),
-    /// The only channel is the number of one of these many groups.
-    Groups(usize),
-}
-
 /// Checks the command line, encodes the picture, makes the view, writes.
 pub(crate) fn run(args: &FeaturesArgs) -> Result<Outcome> {
     let format = format(args)?;
@@ -176,12 +153,12 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<Outcome> {
     decoded.warnings.iter().for_each(|warning| note(&format!("{}: {warning}", args.image.display())));
     let patches = preprocessing.cut(&decoded.pixels)?;
     interrupt.check()?;
-    let view = Maker { args, model: &mut model, pixels: &decoded.pixels }.view(&PatchBatch::pack(&[patches]), phrases)?;
+    let map = map(args, &mut model, patches, &decoded.pixels, phrases.as_deref())?;
     interrupt.check()?;
     match format {
-        Format::Npy => file.commit(|writer| write_npy(writer, &[view.grid.rows, view.grid.cols, view.channels], &[&view.values]))?,
+        Format::Npy => file.commit(|writer| write_npy(writer, &[map.grid.rows, map.grid.cols, map.channels], &[&map.values]))?,
         Format::Png => {
-            let png = encoded(&view.painted(&decoded.pixels, args)?)?;
+            let png = encoded(&painted(args, &map, &decoded.pixels, phrases.as_deref())?)?;
             file.commit(|writer| writer.write_all(&png))?;
         }
     }
@@ -205,75 +182,50 @@ fn format(args: &FeaturesArgs) -> Result<Format, UsageError> {
     }
 }
 
-/// Factor between a channel and most others from which on it hides them.
-const OUTLIER: f64 = 10.0;
-
-struct Maker<'a> {
-    args: &'a FeaturesArgs,
-    model: &'a mut Model,
-    pixels: &'a RgbImage,
+/// Encodes the picture and makes the map that was asked for.
+fn map(args: &FeaturesArgs, model: &mut Model, patches: Patches, pixels: &RgbImage, phrases: Option<&[String]>) -> Result<Map> {
+    let classifier = phrases.map(|phrases| classifier(args, model, phrases)).transpose()?;
+    let layer = args.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
+    let encode = PatchFeatures::encode(&mut model.encoder, patches, layer);
+    let mut features = block_on(encode).with_context(|| args.image.display().to_string())?;
+    if let Some(classifier) = &classifier {
+        block_on(features.embed(&mut model.encoder))?;
+        return Ok(features.map(View::Phrases(classifier))?);
+    }
+    if args.attention {
+        return Ok(features.map(View::Attention)?);
+    }
+    leave_out_outliers(args, &mut features)?;
+    let view = match (args.pca, args.similar, args.kmeans) {
+        (Some(count), ..) => View::Components(count.into()),
+        (_, Some(point), _) => View::Similar(patch_at(point, pixels, features.grid())?),
+        (_, _, Some(count)) => View::Groups(count.into()),
+        _ => View::Features,
+    };
+    Ok(features.map(view)?)
 }
 
-impl Maker<'_> {
-    /// Encodes the only picture of `batch` and makes the view that was asked for.
-    fn view(mut self, batch: &PatchBatch, phrases: Option<Vec<String>>) -> Result<View> {
-        let args = self.args;
-        let layer = args.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
-        let want = ImageOutputs { hidden: Some(layer), attention: args.attention };
-        let encoded = block_on(self.model.encoder.encode_images(batch, want)).with_context(|| args.image.display().to_string())?;
-        let grid = *batch.grids().first().context("there is no picture")?;
-        let view = |channels, values, colours| View { grid, channels, values, colours };
-        if let Some(attention) = encoded.attention {
-            return Ok(view(attention.len() / grid.patches(), attention, Colours::Heat));
-        }
-        let mut hidden = encoded.hidden.unwrap_or_default();
-        if let Some(phrases) = phrases {
-            let logits = self.logits(&hidden, &phrases)?;
-            let colours = if args.segment.is_some() { Colours::Labels(phrases.clone()) } else { Colours::Heat };
-            return Ok(view(phrases.len(), logits, colours));
-        }
-        let width = hidden.len() / grid.patches();
-        self.outliers(&mut hidden, width)?;
-        Ok(match (args.pca, args.similar, args.kmeans) {
-            (Some(count), ..) => view(count.into(), Pca::fit(&hidden, width, count.into())?.project(&hidden)?, Colours::Rgb),
-            (_, Some(point), _) => {
-                let patch = patch_at(point, self.pixels, grid)?;
-                view(1, dense::similarity(&hidden, &hidden[patch * width..][..width])?, Colours::Heat)
-            }
-            (_, _, Some(count)) => {
-                let clusters = dense::kmeans(&unit_rows(&hidden, width), width, count.into())?;
-                let numbers = clusters.of_row.iter().map(|&group| group as f32).collect();
-                view(1, numbers, Colours::Groups(clusters.sizes.len()))
-            }
-            _ => view(width, hidden, Colours::None),
-        })
-    }
+fn classifier(args: &FeaturesArgs, model: &mut Model, phrases: &[String]) -> Result<Classifier> {
+    let name = |index| format!("phrase {:?}", phrases.get(index).map(String::as_str).unwrap_or_default());
+    let texts = model.encode_texts(phrases, args.text.options(), name)?;
+    let (dim, encoder) = (model.config().embedding_dim(), &model.encoder);
+    Ok(Classifier::new(texts.embeds, dim, encoder.logit_scale(), encoder.logit_bias())?)
+}
 
-    /// `[patches, phrases]`.
-    fn logits(&mut self, hidden: &[f32], phrases: &[String]) -> Result<Vec<f32>> {
-        let name = |index| format!("phrase {:?}", phrases.get(index).map(String::as_str).unwrap_or_default());
-        let texts = self.model.encode_texts(phrases, self.args.text.options(), name)?;
-        let dim = self.model.config().embedding_dim();
-        let encoder = &mut self.model.encoder;
-        let classifier = Classifier::new(texts.embeds, dim, encoder.logit_scale(), encoder.logit_bias())?;
-        Ok(dense::token_logits(&classifier, &block_on(encoder.embed_tokens(hidden))?, dim)?)
+/// Names channels that hide the others, and leaves them out if asked.
+fn leave_out_outliers(args: &FeaturesArgs, features: &mut PatchFeatures) -> Result<()> {
+    let outliers = features.outliers()?;
+    if outliers.is_empty() {
+        return Ok(());
     }
-
-    /// Names channels that hide the others, and leaves them out if asked.
-    fn outliers(&self, hidden: &mut [f32], width: usize) -> Result<()> {
-        let outliers = dense::outlier_channels(hidden, width, OUTLIER)?;
-        if outliers.is_empty() {
-            return Ok(());
-        }
-        let list = outliers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-        if self.args.mask_outliers {
-            dense::mask_channels(hidden, width, &outliers);
-            note(&format!("left out channels {list}, more than ten times as large as most"));
-        } else {
-            note(&format!("channels {list} are more than ten times as large as most; --mask-outliers leaves them out"));
-        }
-        Ok(())
+    let list = outliers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    if args.mask_outliers {
+        features.mask(&outliers);
+        note(&format!("left out channels {list}, more than ten times as large as most"));
+    } else {
+        note(&format!("channels {list} are more than ten times as large as most; --mask-outliers leaves them out"));
     }
+    Ok(())
 }
 
 /// The patch that a pixel lies in.
@@ -287,70 +239,29 @@ fn patch_at(point: Point, pixels: &RgbImage, grid: Grid) -> Result<usize, UsageE
     Ok(cell(point.y, height, grid.rows) * grid.cols + cell(point.x, width, grid.cols))
 }
 
-/// Groups are about direction: how long a feature is says little about what it shows.
-fn unit_rows(features: &[f32], width: usize) -> Vec<f32> {
-    let unit = |row: &[f32]| {
-        let norm = row.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-        row.iter().map(|value| value / norm).collect::<Vec<_>>()
+/// The map over the picture. What its colours mean goes to standard output.
+fn painted(args: &FeaturesArgs, map: &Map, pixels: &RgbImage, phrases: Option<&[String]>) -> Result<RgbImage> {
+    let palette = match args {
+        FeaturesArgs { pca: Some(_), .. } => Palette::Rgb,
+        FeaturesArgs { segment: Some(_), .. } => Palette::Largest,
+        FeaturesArgs { kmeans: Some(_), .. } => Palette::Number,
+        _ => Palette::Heat,
     };
-    features.chunks_exact(width).flat_map(unit).collect()
-}
-
-impl View {
-    /// The view over the picture. What its colours mean goes to standard output.
-    fn painted(&self, pixels: &RgbImage, args: &FeaturesArgs) -> Result<RgbImage> {
-        let size = Size { height: pixels.height() as usize, width: pixels.width() as usize };
-        let large = |map: &[f32], channels| upsample(map, self.grid, channels, size, args.interpolation);
-        let colours: Vec<u8> = match &self.colours {
-            Colours::None => Vec::new(),
-            Colours::Rgb => {
-                large(&scaled(&self.values, self.channels), self.channels).iter().map(|value| (value * 255.0).round() as u8).collect()
-            }
-            Colours::Heat => {
-                let means: Vec<f32> =
-                    self.values.chunks_exact(self.channels).map(|row| row.iter().sum::<f32>() / row.len() as f32).collect();
-                let (low, high) = range(means.iter().copied());
-                print(&format!("dark is {low:.4}, bright is {high:.4}\n"))?;
-                large(&scaled(&means, 1), 1).into_iter().flat_map(heat).collect()
-            }
-            Colours::Labels(names) => legend(&dense::largest_channel(&large(&self.values, self.channels), self.channels), names)?,
-            Colours::Groups(count) => {
-                // Every group is a channel, so that borders between groups are as smooth as those between labels.
-                let one_hot: Vec<f32> =
-                    self.values.iter().flat_map(|&own| (0..*count).map(move |group| f32::from(u8::from(own == group as f32)))).collect();
-                let names: Vec<String> = (0..*count).map(|group| format!("group {group}")).collect();
-                legend(&dense::largest_channel(&large(&one_hot, *count), *count), &names)?
-            }
-        };
-        Ok(blend(pixels, &colours, args.opacity))
+    let size = Size { height: pixels.height() as usize, width: pixels.width() as usize };
+    let painted = map.paint(size, args.interpolation, palette);
+    if let Some([low, high]) = painted.range {
+        print(&format!("dark is {low:.4}, bright is {high:.4}\n"))?;
     }
-}
-
-/// The colour of every pixel; prints what each stands for and its share of the picture.
-fn legend(channels: &[usize], names: &[String]) -> Result<Vec<u8>> {
-    let mut table = Table::new(&["", "colour", "share"]);
-    for (number, name) in names.iter().enumerate() {
-        let [r, g, b] = hue(number);
-        let pixels = channels.iter().filter(|channel| **channel == number).count();
-        table.row([
-            name.clone(),
-            format!("#{r:02x}{g:02x}{b:02x}"),
-            format!("{:.1} %", 100.0 * pixels as f64 / channels.len().max(1) as f64),
-        ]);
+    if !painted.shares.is_empty() {
+        let name = |number: usize| phrases.and_then(|phrases| phrases.get(number).cloned()).unwrap_or_else(|| format!("group {number}"));
+        let mut table = Table::new(&["", "colour", "share"]);
+        for (number, share) in painted.shares.iter().enumerate() {
+            let [r, g, b] = hue(number);
+            table.row([name(number), format!("#{r:02x}{g:02x}{b:02x}"), format!("{:.1} %", 100.0 * share)]);
+        }
+        print(&table.render())?;
     }
-    print(&table.render())?;
-    Ok(channels.iter().flat_map(|&channel| hue(channel)).collect())
-}
-
-/// Every channel from 0 to 1.
-fn scaled(values: &[f32], channels: usize) -> Vec<f32> {
-    let ranges: Vec<(f32, f32)> = (0..channels).map(|channel| range(values[channel..].iter().step_by(channels).copied())).collect();
-    let scale = |(value, (low, high)): (&f32, &(f32, f32))| if high > low { (value - low) / (high - low) } else { 0.5 };
-    values.iter().zip(ranges.iter().cycle()).map(scale).collect()
-}
-
-fn range(values: impl Iterator<Item = f32>) -> (f32, f32) {
-    values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)))
+    Ok(blend(pixels, &painted.colours, args.opacity))
 }
 
 fn encoded(picture: &RgbImage) -> Result<Vec<u8>> {

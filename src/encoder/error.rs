@@ -50,6 +50,12 @@ pub enum EncoderError {
         /// Blocks of the tower.
         depth: usize,
     },
+    /// Features that the pooling head does not read.
+    #[error("features after block {block} cannot be compared with texts: the pooling head reads those of the last layer")]
+    NotPooled {
+        /// The block that they come from.
+        block: usize,
+    },
     /// The model's output is not a number, even in f32 on the CPU: the weights or the input are damaged.
     #[error("the result {output} contains values that are not finite; the checkpoint is probably damaged: verify or download it again")]
     NonFinite {

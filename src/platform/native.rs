@@ -26,6 +26,14 @@ pub fn threads() -> usize {
     rayon::current_num_threads()
 }
 
+/// Starts a thread with a name of its own.
+///
+/// # Errors
+/// The system has no more threads.
+pub(crate) fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+}
+
 /// Runs a future to its end on this thread.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)

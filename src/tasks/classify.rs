@@ -28,6 +28,14 @@ pub enum TaskError {
         /// Values in one embedding.
         dim: usize,
     },
+    /// A patch outside the image's grid.
+    #[error("patch {patch} does not exist; the image has {patches}")]
+    NoSuchPatch {
+        /// The patch asked for.
+        patch: usize,
+        /// Patches of the image.
+        patches: usize,
+    },
     /// A result that is not a finite number.
     #[error("{what} is not a finite number; the checkpoint's weights may be damaged")]
     NotFinite {

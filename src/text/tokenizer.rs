@@ -106,6 +106,14 @@ impl Tokenizer {
         Ok(Tokens { ids, truncated: kept < encoding.get_ids().len() })
     }
 
+    /// Ids before the padding, EOS included.
+    pub fn used(&self, tokens: &Tokens) -> usize {
+        let is_eos = |id: &u32| *id == self.eos;
+        // SigLIP 1 pads with EOS; elsewhere the text itself may name the token.
+        let end = if self.pad == self.eos { tokens.ids.iter().position(is_eos) } else { tokens.ids.iter().rposition(is_eos) };
+        end.map_or(tokens.ids.len(), |end| end + 1)
+    }
+
     /// What happens to a text before it is tokenized.
     pub fn options(&self) -> TextOptions {
         self.options

@@ -1,19 +1,20 @@
 //! What the patches of a picture say: maps over its grid, and pictures of such maps.
 //!
-//! The features are [`ImageFeatures::hidden`](crate::encoder::ImageFeatures::hidden) of one image, `[tokens, width]`, or, to compare
-//! patches with words, what [`Encoder::embed_tokens`](crate::encoder::Encoder::embed_tokens) makes of them. A map has one value, or a few, for
-//! every patch; [`upsample`] brings it to the size of the picture.
+//! [`PatchFeatures`] encodes an image and makes a [`Map`] of it, one value or a few for every patch; [`Map::paint`] colours it at the size of
+//! the picture. The steps stand beside them, for features that come from elsewhere.
 
 mod channels;
 mod eigen;
+mod features;
 mod kmeans;
 mod pca;
 mod render;
 
 pub use channels::{mask_channels, outlier_channels};
+pub use features::{Map, PatchFeatures, View};
 pub use kmeans::{Clusters, kmeans};
 pub use pca::Pca;
-pub use render::{Interpolation, blend, heat, hue, upsample};
+pub use render::{Interpolation, Painted, Palette, blend, heat, hue, upsample};
 
 use super::{Classifier, TaskError};
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use image::RgbImage;
 
+use super::{Map, largest_channel};
 use crate::image::Grid;
 use crate::kernels::Size;
 
@@ -27,6 +28,77 @@ impl FromStr for Interpolation {
             _ => Err(format!("there is no interpolation {name:?}; use nearest or bilinear")),
         }
     }
+}
+
+/// How a map's values become colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Palette {
+    /// Three channels, each from its least to its greatest value, are red, green and blue.
+    Rgb,
+    /// The mean over channels, from dark to bright.
+    Heat,
+    /// The largest channel's own colour, [`hue`].
+    Largest,
+    /// The only channel is the number of a group, and that the number of its colour.
+    Number,
+}
+
+/// A map in colours.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Painted {
+    /// RGB of every pixel.
+    pub colours: Vec<u8>,
+    /// What the darkest and the brightest colour stand for, where colours mean one value.
+    pub range: Option<[f32; 2]>,
+    /// The share of the picture of each channel or group, where colours mean those.
+    pub shares: Vec<f64>,
+}
+
+impl Map {
+    /// Colours the map at the size of a picture.
+    pub fn paint(&self, size: Size, interpolation: Interpolation, palette: Palette) -> Painted {
+        let large = |values: &[f32], channels| upsample(values, self.grid, channels, size, interpolation);
+        let painted = |colours, range| Painted { colours, range, shares: Vec::new() };
+        match palette {
+            Palette::Rgb => {
+                let pixels = large(&scaled(&self.values, self.channels), self.channels);
+                painted(pixels.iter().map(|value| (value * 255.0).round() as u8).collect(), None)
+            }
+            Palette::Heat => {
+                let mean = |row: &[f32]| row.iter().sum::<f32>() / row.len() as f32;
+                let means: Vec<f32> = self.values.chunks_exact(self.channels.max(1)).map(mean).collect();
+                painted(large(&scaled(&means, 1), 1).into_iter().flat_map(heat).collect(), Some(range(means.into_iter())))
+            }
+            Palette::Largest => by_number(&largest_channel(&large(&self.values, self.channels), self.channels), self.channels),
+            Palette::Number => {
+                // Each group as a channel, so that borders between groups are as smooth as those between labels.
+                let groups = self.values.iter().fold(0, |groups, &number| groups.max(number as usize + 1));
+                let of_patch = |&number: &f32| (0..groups).map(move |group| f32::from(u8::from(number == group as f32)));
+                let channels: Vec<f32> = self.values.iter().flat_map(of_patch).collect();
+                by_number(&largest_channel(&large(&channels, groups), groups), groups)
+            }
+        }
+    }
+}
+
+fn by_number(numbers: &[usize], count: usize) -> Painted {
+    let pixels = |number| numbers.iter().filter(|own| **own == number).count() as f64;
+    Painted {
+        colours: numbers.iter().flat_map(|&number| hue(number)).collect(),
+        range: None,
+        shares: (0..count).map(|number| pixels(number) / numbers.len().max(1) as f64).collect(),
+    }
+}
+
+/// Every channel from 0 to 1; one that is the same everywhere is in the middle.
+fn scaled(values: &[f32], channels: usize) -> Vec<f32> {
+    let ranges: Vec<[f32; 2]> = (0..channels).map(|channel| range(values[channel..].iter().step_by(channels).copied())).collect();
+    let scale = |(value, [low, high]): (&f32, &[f32; 2])| if high > low { (value - low) / (high - low) } else { 0.5 };
+    values.iter().zip(ranges.iter().cycle()).map(scale).collect()
+}
+
+fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
+    values.fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)])
 }
 
 /// A map `[rows, cols, channels]` at the size of a picture, `[height, width, channels]`. Missing values are 0.

@@ -14,7 +14,7 @@ const LAYERS: [&[&str]; 11] = [
     &["encoder::plan"],
     &["gpu", "cpu"],
     &["encoder"],
-    &["tasks"],
+    &["tasks", "demo"],
     &["index"],
     &["engine"],
     &["cli", "app"],

@@ -1,0 +1,335 @@
+//! What an app and the engine say to each other: `{id, generation, kind, body}`, in JSON where it leaves the process. Bulk data
+//! (files, pixels, maps) travels beside a message, never in it.
+
+use serde::{Deserialize, Serialize};
+
+/// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
+pub const PROTOCOL: u32 = 1;
+
+/// From the app.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Chosen by the app; replies carry it.
+    pub id: u64,
+    /// Which start of the engine this is for, counted from 0.
+    pub generation: u32,
+    /// What to do.
+    #[serde(flatten)]
+    pub job: Job,
+    /// Bulk data.
+    #[serde(skip)]
+    pub bulk: Vec<u8>,
+}
+
+/// From the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The request's.
+    pub id: u64,
+    /// The request's.
+    pub generation: u32,
+    /// What there is to say.
+    #[serde(flatten)]
+    pub news: News,
+    /// Bulk data.
+    #[serde(skip)]
+    pub bulk: Vec<u8>,
+}
+
+/// What the engine can do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum Job {
+    /// Loads a model in place of the present one. Answer: [`News::Opened`].
+    Open(OpenModel),
+    /// Takes a picture, which stays until it is dropped. Bulk: as [`ImageForm`] says. Answer: [`News::Image`].
+    AddImage(AddImage),
+    /// Forgets a picture. Answer: [`News::Done`].
+    DropImage {
+        /// Its number.
+        image: u64,
+    },
+    /// Compares a picture with labels. Answer: [`News::Scores`].
+    Classify(Classify),
+    /// Looks at a picture's patches. Answer: [`News::Map`] with `[rows, cols, channels]` of f32 as bulk.
+    View(ViewJob),
+    /// Tells what the model will read. Answer: [`News::Texts`].
+    Tokenize {
+        /// Any number of texts.
+        texts: Vec<String>,
+    },
+    /// Stops another job as soon as possible; that one answers [`FailureKind::Cancelled`]. No answer of its own.
+    Cancel {
+        /// The other job's id.
+        job: u64,
+    },
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSource {
+    /// The small one inside.
+    Demo,
+    /// A folder, or a repository of the hub.
+    Named(String),
+}
+
+/// See [`Job::Open`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenModel {
+    /// Where from.
+    pub source: ModelSource,
+    /// `auto`, `cpu`, `gpu` or part of an adapter's name.
+    pub device: String,
+    /// `auto`, `f32` or `f16`.
+    pub precision: String,
+}
+
+/// How a picture arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageForm {
+    /// An encoded file.
+    File,
+    /// RGB pixels, three bytes each.
+    Pixels {
+        /// Rows.
+        height: usize,
+        /// Pixels of a row.
+        width: usize,
+    },
+}
+
+/// See [`Job::AddImage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddImage {
+    /// A number of the app's choice; another picture with it is replaced.
+    pub image: u64,
+    /// What the bulk is.
+    pub form: ImageForm,
+    /// Side of the square that a preview has to fit into; the answer's bulk is its RGB pixels. 0 for none.
+    pub preview_side: usize,
+}
+
+/// See [`Job::Classify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Classify {
+    /// Number of the picture.
+    pub image: u64,
+    /// Most patches, for a NaFlex model; its own default if absent.
+    pub max_num_patches: Option<usize>,
+    /// The texts that stand for each label; the average of their embeddings is what counts.
+    pub labels: Vec<Vec<String>>,
+}
+
+/// See [`Job::View`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewJob {
+    /// Number of the picture.
+    pub image: u64,
+    /// Most patches, for a NaFlex model; its own default if absent.
+    pub max_num_patches: Option<usize>,
+    /// The block after which features are taken, counted from 0; after the last LayerNorm if absent.
+    pub layer: Option<usize>,
+    /// Whether channels that hide the others are left out.
+    pub mask_outliers: bool,
+    /// What to look at.
+    pub view: ViewOf,
+}
+
+/// What to look at; [`View`](crate::tasks::dense::View) says what comes back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewOf {
+    /// The features themselves.
+    Features,
+    /// This many principal components.
+    Components(usize),
+    /// Similarity to a patch.
+    Similar {
+        /// Its row.
+        row: usize,
+        /// Its column.
+        col: usize,
+    },
+    /// A logit for each of these labels, given as in [`Classify::labels`].
+    Phrases(Vec<Vec<String>>),
+    /// This many groups.
+    Groups(usize),
+    /// The pooling head's weights.
+    Attention,
+}
+
+/// What the engine has to say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", rename_all = "snake_case")]
+pub enum News {
+    /// The engine runs. Its first word in every generation.
+    Greeting {
+        /// [`PROTOCOL`] of its build.
+        protocol: u32,
+        /// Version of its build.
+        version: String,
+    },
+    /// A job is getting on. At most 20 times a second.
+    Progress(Progress),
+    /// A model is ready.
+    Opened(Box<ModelInfo>),
+    /// A picture was taken.
+    Image(ImageInfo),
+    /// Labels were compared.
+    Scores(Scores),
+    /// Patches were looked at.
+    Map {
+        /// Rows of patches.
+        rows: usize,
+        /// Columns of patches.
+        cols: usize,
+        /// Values of a patch.
+        channels: usize,
+        /// Channels of the features that hide the others, the largest first.
+        outliers: Vec<usize>,
+    },
+    /// What the model reads, text by text.
+    Texts(Vec<TextInfo>),
+    /// Done; there is nothing more to say.
+    Done,
+    /// It did not work.
+    Failed(Failure),
+}
+
+impl News {
+    /// Whether no more replies follow to the same request.
+    pub fn is_last(&self) -> bool {
+        !matches!(self, Self::Greeting { .. } | Self::Progress(_))
+    }
+}
+
+/// What a job is busy with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Fetching files.
+    Download,
+    /// Reading a model's files and choosing a device.
+    Load,
+    /// First use of the vision tower.
+    VisionTower,
+    /// First use of the text tower.
+    TextTower,
+    /// Encoding texts.
+    Texts,
+    /// Encoding a picture.
+    Image,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// What it is busy with.
+    pub stage: Stage,
+    /// Bytes of a download, texts, or steps.
+    pub done: u64,
+    /// The same when it is finished.
+    pub total: u64,
+}
+
+/// A model that is ready.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelInfo {
+    /// Where it came from.
+    pub source: ModelSource,
+    /// Side of a patch in pixels.
+    pub patch_size: usize,
+    /// The default budget of a NaFlex model; `None` for one of fixed resolution.
+    pub max_num_patches: Option<usize>,
+    /// Side of a fixed-resolution model's input in pixels.
+    pub image_size: Option<usize>,
+    /// Blocks of the vision tower.
+    pub depth: usize,
+    /// Width of the vision tower.
+    pub width: usize,
+    /// Tokens of a text.
+    pub positions: usize,
+    /// Parameters in all.
+    pub parameters: u64,
+    /// t′: logits are exp(t′)·cos + b.
+    pub logit_scale: f32,
+    /// b.
+    pub logit_bias: f32,
+    /// What it runs on: backend, adapter, precision.
+    pub device: String,
+    /// Why not on what one would expect.
+    pub device_reason: Option<String>,
+}
+
+/// A picture that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Rows of pixels, upright.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
+    /// Rows and columns of the preview.
+    pub preview: [usize; 2],
+    /// What the decoder had to leave aside.
+    pub warnings: Vec<String>,
+}
+
+/// Labels compared with a picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// For each label, in the order of the request.
+    pub logits: Vec<f32>,
+    /// Rows and columns of patches.
+    pub grid: [usize; 2],
+    /// Milliseconds for resizing and the vision tower; 0 if it was known.
+    pub image_millis: f64,
+    /// Milliseconds for the text tower; 0 if all texts were known.
+    pub text_millis: f64,
+}
+
+/// What the model reads of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextInfo {
+    /// Tokens, the end token included and padding not.
+    pub tokens: usize,
+    /// Whether its end does not fit.
+    pub truncated: bool,
+}
+
+/// Why a job did not work.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct Failure {
+    /// What an app may do about it.
+    pub kind: FailureKind,
+    /// For people: what was wrong and what to do.
+    pub message: String,
+}
+
+/// Kinds of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// It was told to stop.
+    Cancelled,
+    /// The request names a picture that the engine does not have.
+    UnknownImage,
+    /// No model is open.
+    NoModel,
+    /// The input is at fault: a damaged picture, a text that is too long.
+    Input,
+    /// The model or its device is at fault.
+    Model,
+    /// The engine crashed twice over this job.
+    Crashed,
+}
+
+impl Failure {
+    /// A failure with any error's message.
+    pub fn new(kind: FailureKind, error: impl ToString) -> Self {
+        Self { kind, message: error.to_string() }
+    }
+}

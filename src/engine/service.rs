@@ -1,0 +1,386 @@
+//! Jobs in, answers out: what runs behind a transport.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use image::RgbImage;
+
+use super::cache::Cache;
+use super::protocol::{
+    AddImage, Classify, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, Progress, Scores, Stage,
+    TextInfo, ViewJob, ViewOf,
+};
+use crate::config::VisionGeometry;
+use crate::encoder::{Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
+use crate::image::{PatchBatch, Resampling, decode, patching, preprocess};
+use crate::kernels::Size;
+use crate::limits::Limits;
+use crate::platform::Stopwatch;
+use crate::tasks::Classifier;
+use crate::tasks::dense::{PatchFeatures, View};
+use crate::text::{TextOptions, Tokenizer, ensemble};
+use crate::weights::Checkpoint;
+
+/// Where models come from, which differs between a process and a browser tab.
+pub trait Loader {
+    /// Opens a model that is not inside this build.
+    fn open(&mut self, name: &str, report: &mut Report<'_>) -> impl Future<Output = Result<Checkpoint, Failure>>;
+}
+
+/// Tells an app how a job gets on, and learns whether it wants no more of it.
+pub struct Report<'a> {
+    say: &'a mut dyn FnMut(Progress),
+    is_cancelled: &'a dyn Fn() -> bool,
+    last: Option<(Stage, Stopwatch)>,
+}
+
+/// Between two reports of one stage: an app cannot show more.
+const REPORT_SECS: f64 = 0.05;
+
+impl<'a> Report<'a> {
+    /// `say` hears of progress, `is_cancelled` is asked between steps.
+    pub fn new(say: &'a mut dyn FnMut(Progress), is_cancelled: &'a dyn Fn() -> bool) -> Self {
+        Self { say, is_cancelled, last: None }
+    }
+
+    /// A step is done.
+    ///
+    /// # Errors
+    /// The job was cancelled.
+    pub fn step(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), Failure> {
+        if (self.is_cancelled)() {
+            return Err(Failure::new(FailureKind::Cancelled, "stopped"));
+        }
+        let is_news = self.last.as_ref().is_none_or(|(last, watch)| *last != stage || watch.elapsed_secs() >= REPORT_SECS || done == total);
+        if is_news {
+            (self.say)(Progress { stage, done, total });
+            self.last = Some((stage, Stopwatch::start()));
+        }
+        Ok(())
+    }
+}
+
+/// What a job came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// In words and numbers.
+    pub news: News,
+    /// In bulk.
+    pub bulk: Vec<u8>,
+}
+
+impl From<News> for Answer {
+    fn from(news: News) -> Self {
+        Self { news, bulk: Vec::new() }
+    }
+}
+
+/// A model, pictures, and what is known of them.
+pub struct Service<L> {
+    loader: L,
+    open: Option<Open>,
+    images: HashMap<u64, RgbImage>,
+}
+
+/// Bytes of embeddings and features that are kept.
+const CACHE_BYTES: usize = 64 << 20;
+
+struct Open {
+    info: ModelInfo,
+    checkpoint: Arc<Checkpoint>,
+    encoder: Encoder,
+    tokenizer: Option<Tokenizer>,
+    texts: Cache<String, Vec<f32>>,
+    embeds: Cache<(u64, usize), Vec<f32>>,
+    features: Cache<(u64, usize, Option<usize>, bool), (PatchFeatures, Vec<usize>)>,
+}
+
+impl<L: Loader> Service<L> {
+    /// Without a model.
+    pub fn new(loader: L) -> Self {
+        Self { loader, open: None, images: HashMap::new() }
+    }
+
+    /// Does a job.
+    ///
+    /// # Errors
+    /// What went wrong, for the app. The service can do other jobs after it.
+    pub async fn run(&mut self, job: Job, bulk: Vec<u8>, report: &mut Report<'_>) -> Result<Answer, Failure> {
+        match job {
+            Job::Open(request) => Ok(News::Opened(Box::new(self.open(request, report).await?)).into()),
+            Job::AddImage(request) => self.add_image(request, bulk),
+            Job::DropImage { image } => {
+                self.images.remove(&image);
+                self.forget(image);
+                Ok(News::Done.into())
+            }
+            Job::Classify(request) => self.classify(&request, report).await.map(|scores| News::Scores(scores).into()),
+            Job::View(request) => self.view(&request, report).await,
+            Job::Tokenize { texts } => self.tokenize(&texts).await.map(|infos| News::Texts(infos).into()),
+            // Whoever runs the service looks at these before it does.
+            Job::Cancel { .. } => Ok(News::Done.into()),
+        }
+    }
+
+    async fn open(&mut self, request: OpenModel, report: &mut Report<'_>) -> Result<ModelInfo, Failure> {
+        // Two models at once may not fit.
+        self.open = None;
+        report.step(Stage::Load, 0, 1)?;
+        let checkpoint = Arc::new(match &request.source {
+            ModelSource::Demo => demo().await?,
+            ModelSource::Named(name) => self.loader.open(name, report).await?,
+        });
+        let device = request.device.parse().unwrap_or_default();
+        let options = EncoderOptions { device, precision: request.precision.parse().map_err(input)? };
+        let encoder = Encoder::new(Arc::clone(&checkpoint), options).await.map_err(model)?;
+        report.step(Stage::Load, 1, 1)?;
+        let mut open = Open {
+            info: describe(request.source, &encoder),
+            checkpoint,
+            encoder,
+            tokenizer: None,
+            texts: Cache::new(CACHE_BYTES),
+            embeds: Cache::new(CACHE_BYTES),
+            features: Cache::new(CACHE_BYTES),
+        };
+        open.warm_up(report).await?;
+        // Only now is it sure where it runs.
+        (open.info.device, open.info.device_reason) = device_line(&open.encoder);
+        let info = open.info.clone();
+        self.open = Some(open);
+        Ok(info)
+    }
+
+    fn add_image(&mut self, AddImage { image, form, preview_side }: AddImage, bulk: Vec<u8>) -> Result<Answer, Failure> {
+        let (pixels, warnings) = match form {
+            ImageForm::File => {
+                let decoded = decode(&bulk, &Limits::current()).map_err(input)?;
+                (decoded.pixels, decoded.warnings)
+            }
+            ImageForm::Pixels { height, width } => {
+                let sides = u32::try_from(width).ok().zip(u32::try_from(height).ok()).filter(|(width, height)| *width > 0 && *height > 0);
+                let pixels =
+                    sides.filter(|_| bulk.len() == height * width * 3).and_then(|(width, height)| RgbImage::from_raw(width, height, bulk));
+                let wrong = || Failure::new(FailureKind::Input, format!("the pixels are not those of a picture of {width} × {height}"));
+                (pixels.ok_or_else(wrong)?, Vec::new())
+            }
+        };
+        let preview = preview(&pixels, preview_side);
+        let (height, width) = (pixels.height() as usize, pixels.width() as usize);
+        self.forget(image);
+        self.images.insert(image, pixels);
+        let sides = preview.as_ref().map_or([0, 0], |preview| [preview.height() as usize, preview.width() as usize]);
+        let news = News::Image(ImageInfo { height, width, preview: sides, warnings });
+        Ok(Answer { news, bulk: preview.map(RgbImage::into_raw).unwrap_or_default() })
+    }
+
+    /// Drops what is known of a picture.
+    fn forget(&mut self, image: u64) {
+        if let Some(open) = &mut self.open {
+            open.embeds.retain(|(known, _)| *known != image);
+            open.features.retain(|(known, ..)| *known != image);
+        }
+    }
+
+    async fn classify(&mut self, request: &Classify, report: &mut Report<'_>) -> Result<Scores, Failure> {
+        let Self { open, images, .. } = self;
+        let open = open.as_mut().ok_or_else(no_model)?;
+        let watch = Stopwatch::start();
+        let knew_texts = request.labels.iter().flatten().all(|text| open.texts.contains(text));
+        let classifier = open.classifier(&request.labels, report).await?;
+        let text_millis = if knew_texts { 0.0 } else { 1e3 * watch.elapsed_secs() };
+        let watch = Stopwatch::start();
+        let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);
+        let size = Size { height: picture.height() as usize, width: picture.width() as usize };
+        let shape = patching(size, &vision, request.max_num_patches).map_err(input)?;
+        let key = (request.image, request.max_num_patches.unwrap_or(0));
+        let mut image_millis = 0.0;
+        if !open.embeds.contains(&key) {
+            report.step(Stage::Image, 0, 1)?;
+            let patches = preprocess(picture, &vision, request.max_num_patches, Resampling::default()).map_err(input)?;
+            let batch = PatchBatch::pack(&[patches]);
+            let embeds = open.encoder.encode_images(&batch, ImageOutputs::default()).await.map_err(model)?.embeds;
+            let bytes = size_of_val(embeds.as_slice());
+            open.embeds.insert(key, embeds, bytes);
+            image_millis = 1e3 * watch.elapsed_secs();
+        }
+        let embed = open.embeds.get(&key).map(|embed| embed.as_slice()).unwrap_or_default();
+        let logits = classifier.scores(embed).map_err(model)?.iter().map(|score| score.logit).collect();
+        Ok(Scores { logits, grid: [shape.rows, shape.cols], image_millis, text_millis })
+    }
+
+    async fn view(&mut self, request: &ViewJob, report: &mut Report<'_>) -> Result<Answer, Failure> {
+        let Self { open, images, .. } = self;
+        let open = open.as_mut().ok_or_else(no_model)?;
+        let classifier = match &request.view {
+            ViewOf::Phrases(labels) => Some(open.classifier(labels, report).await?),
+            _ => None,
+        };
+        let key = (request.image, request.max_num_patches.unwrap_or(0), request.layer, request.mask_outliers);
+        if !open.features.contains(&key) {
+            report.step(Stage::Image, 0, 1)?;
+            let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);
+            let patches = preprocess(picture, &vision, request.max_num_patches, Resampling::default()).map_err(input)?;
+            let layer = request.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
+            let mut features = PatchFeatures::encode(&mut open.encoder, patches, layer).await.map_err(model)?;
+            if classifier.is_some() {
+                features.embed(&mut open.encoder).await.map_err(model)?;
+            }
+            let outliers = features.outliers().map_err(model)?;
+            if request.mask_outliers {
+                features.mask(&outliers);
+            }
+            let bytes = features.grid().patches() * open.info.width * 2 * size_of::<f32>();
+            open.features.insert(key, (features, outliers), bytes);
+        }
+        let Some((features, outliers)) = open.features.get(&key) else { return Err(no_model()) };
+        let view = match (&request.view, &classifier) {
+            (ViewOf::Phrases(_), Some(classifier)) => {
+                features.embed(&mut open.encoder).await.map_err(model)?;
+                View::Phrases(classifier)
+            }
+            (ViewOf::Components(count), _) => View::Components(*count),
+            (ViewOf::Similar { row, col }, _) => {
+                // A column beyond the last is in no row.
+                let cols = features.grid().cols;
+                View::Similar(if *col < cols { row * cols + col } else { usize::MAX })
+            }
+            (ViewOf::Groups(count), _) => View::Groups(*count),
+            (ViewOf::Attention, _) => View::Attention,
+            (ViewOf::Features | ViewOf::Phrases(_), _) => View::Features,
+        };
+        let map = features.map(view).map_err(input)?;
+        let news = News::Map { rows: map.grid.rows, cols: map.grid.cols, channels: map.channels, outliers: outliers.clone() };
+        Ok(Answer { news, bulk: bytemuck::cast_slice(&map.values).to_vec() })
+    }
+
+    async fn tokenize(&mut self, texts: &[String]) -> Result<Vec<TextInfo>, Failure> {
+        let tokenizer = self.open.as_mut().ok_or_else(no_model)?.tokenizer().await?;
+        let info =
+            |text: &String| tokenizer.encode(text).map(|tokens| TextInfo { tokens: tokenizer.used(&tokens), truncated: tokens.truncated });
+        texts.iter().map(info).collect::<Result<_, _>>().map_err(input)
+    }
+}
+
+/// Texts encoded between two looks at whether they are still wanted.
+const TEXTS_AT_ONCE: usize = 16;
+
+impl Open {
+    /// Loads both towers, so that the first job takes no longer than the next.
+    async fn warm_up(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
+        report.step(Stage::VisionTower, 0, 1)?;
+        let vision = self.encoder.config().vision;
+        let pixel = RgbImage::new(1, 1);
+        let budget = matches!(vision.geometry, VisionGeometry::NaFlex { .. }).then_some(1);
+        let patches = preprocess(&pixel, &vision, budget, Resampling::default()).map_err(model)?;
+        self.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()).await.map_err(model)?;
+        report.step(Stage::TextTower, 0, 1)?;
+        self.embed_texts(&[String::new()], report).await
+    }
+
+    async fn tokenizer(&mut self) -> Result<&Tokenizer, Failure> {
+        Ok(match &mut self.tokenizer {
+            Some(tokenizer) => tokenizer,
+            empty => {
+                let json = self.checkpoint.tokenizer_json().await.map_err(model)?;
+                empty.insert(Tokenizer::from_json(&json, &self.checkpoint.config().text, TextOptions::default()).map_err(model)?)
+            }
+        })
+    }
+
+    /// Labels ready to be compared. Only texts that are new are encoded.
+    async fn classifier(&mut self, labels: &[Vec<String>], report: &mut Report<'_>) -> Result<Classifier, Failure> {
+        let texts: Vec<String> = labels.iter().flatten().cloned().collect();
+        self.embed_texts(&texts, report).await?;
+        let dim = self.encoder.config().embedding_dim();
+        let mut embeds = Vec::with_capacity(labels.len() * dim);
+        for label in labels {
+            let own: Vec<f32> = label.iter().flat_map(|text| self.texts.get(text).cloned().unwrap_or_default()).collect();
+            embeds.extend(ensemble(&own, dim, label.len()).map_err(input)?);
+        }
+        Classifier::new(embeds, dim, self.info.logit_scale, self.info.logit_bias).map_err(input)
+    }
+
+    async fn embed_texts(&mut self, texts: &[String], report: &mut Report<'_>) -> Result<(), Failure> {
+        let mut missing: Vec<&String> = texts.iter().filter(|text| !self.texts.contains(text)).collect();
+        missing.sort_unstable();
+        missing.dedup();
+        let dim = self.encoder.config().embedding_dim();
+        for (index, batch) in missing.chunks(TEXTS_AT_ONCE).enumerate() {
+            report.step(Stage::Texts, (index * TEXTS_AT_ONCE) as u64, missing.len() as u64)?;
+            let tokenizer = self.tokenizer().await?;
+            let tokens = batch.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>().map_err(input)?;
+            let embeds = self.encoder.encode_texts(&tokens).await.map_err(model)?.embeds;
+            for (text, embed) in batch.iter().zip(embeds.chunks_exact(dim)) {
+                self.texts.insert((*text).clone(), embed.to_vec(), size_of_val(embed) + text.len());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn picture(images: &HashMap<u64, RgbImage>, image: u64) -> Result<&RgbImage, Failure> {
+    images.get(&image).ok_or_else(|| Failure::new(FailureKind::UnknownImage, format!("there is no picture {image}; add it first")))
+}
+
+/// The picture at no more than `side` pixels either way.
+fn preview(pixels: &RgbImage, side: usize) -> Option<RgbImage> {
+    let side = u32::try_from(side).ok().filter(|side| *side > 0)?;
+    let longest = pixels.width().max(pixels.height());
+    if longest <= side {
+        return Some(pixels.clone());
+    }
+    let scaled = |length: u32| (u64::from(length) * u64::from(side)).div_ceil(u64::from(longest)) as u32;
+    Some(image::imageops::thumbnail(pixels, scaled(pixels.width()), scaled(pixels.height())))
+}
+
+#[cfg(feature = "demo-model")]
+async fn demo() -> Result<Checkpoint, Failure> {
+    crate::demo::checkpoint().await.map_err(model)
+}
+
+#[cfg(not(feature = "demo-model"))]
+async fn demo() -> Result<Checkpoint, Failure> {
+    Err(Failure::new(FailureKind::Model, "this build has no model inside; open another one"))
+}
+
+fn describe(source: ModelSource, encoder: &Encoder) -> ModelInfo {
+    let config = encoder.config();
+    let (max_num_patches, image_size) = match config.vision.geometry {
+        VisionGeometry::NaFlex { .. } => (Some(config.vision.preprocessing.max_num_patches), None),
+        VisionGeometry::Fixed { image_size } => (None, Some(image_size)),
+    };
+    let (device, device_reason) = device_line(encoder);
+    ModelInfo {
+        source,
+        patch_size: config.vision.patch_size,
+        max_num_patches,
+        image_size,
+        depth: config.vision.tower.depth,
+        width: config.vision.tower.width,
+        positions: config.text.positions,
+        parameters: config.vision.parameters() + config.text.parameters() + 2,
+        logit_scale: encoder.logit_scale(),
+        logit_bias: encoder.logit_bias(),
+        device,
+        device_reason,
+    }
+}
+
+fn device_line(encoder: &Encoder) -> (String, Option<String>) {
+    let device = encoder.device();
+    (format!("{} ({}), {}", device.backend, device.name, device.precision), device.reason.clone())
+}
+
+fn no_model() -> Failure {
+    Failure::new(FailureKind::NoModel, "no model is open; open one first")
+}
+
+fn input(error: impl ToString) -> Failure {
+    Failure::new(FailureKind::Input, error)
+}
+
+fn model(error: impl ToString) -> Failure {
+    Failure::new(FailureKind::Model, error)
+}

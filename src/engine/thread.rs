@@ -1,0 +1,153 @@
+//! The engine on a thread of this process.
+
+use std::any::Any;
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::client::{Incoming, Transport};
+use super::protocol::{Failure, FailureKind, Job, News, PROTOCOL, Reply, Request};
+use super::service::{Answer, Loader, Report, Service};
+use crate::platform::{block_on, spawn};
+use crate::weights::Checkpoint;
+
+/// Carries messages to a thread of their own and back.
+pub struct Thread<L = Files> {
+    incoming: (Sender<Incoming>, Receiver<Incoming>),
+    requests: Sender<Request>,
+    cancelled: Cancelled,
+    wake: Wake,
+    loader: Arc<dyn Fn() -> L + Send + Sync>,
+}
+
+/// Ids of jobs that are no longer wanted.
+type Cancelled = Arc<Mutex<HashSet<u64>>>;
+/// Called when something has come in, from the engine's thread.
+type Wake = Arc<dyn Fn() + Send + Sync>;
+
+impl Thread {
+    /// A transport that calls `wake` when there is something to receive, so that an idle window need not look.
+    pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self::with_loader(wake, || Files)
+    }
+}
+
+impl<L> Thread<L> {
+    /// The same with models from elsewhere: every engine gets a loader of its own.
+    pub fn with_loader(wake: impl Fn() + Send + Sync + 'static, loader: impl Fn() -> L + Send + Sync + 'static) -> Self {
+        // Whatever is sent before the first start is lost, and nothing is.
+        let (requests, _) = channel();
+        Self { incoming: channel(), requests, cancelled: Cancelled::default(), wake: Arc::new(wake), loader: Arc::new(loader) }
+    }
+}
+
+impl<L: Loader + 'static> Transport for Thread<L> {
+    fn start(&mut self, generation: u32) {
+        let (sender, requests) = channel();
+        // Dropping its sender ends the thread before, if it still lives, after the job it is at.
+        self.requests = sender;
+        self.cancelled = Cancelled::default();
+        let worker =
+            Worker { generation, cancelled: Arc::clone(&self.cancelled), outgoing: self.incoming.0.clone(), wake: Arc::clone(&self.wake) };
+        let loader = Arc::clone(&self.loader);
+        if let Err(error) = spawn("engine", move || worker.run(&requests, loader())) {
+            let reason = format!("its thread could not be started: {error}");
+            // The receiver lives in this very struct.
+            let _ = self.incoming.0.send(Incoming::Died { generation, reason });
+        }
+    }
+
+    fn send(&mut self, request: Request) {
+        if let Job::Cancel { job } = request.job {
+            self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
+            return;
+        }
+        // A thread that is gone has said so, and the client repeats what it did not answer.
+        let _ = self.requests.send(request);
+    }
+
+    fn receive(&mut self) -> Vec<Incoming> {
+        self.incoming.1.try_iter().collect()
+    }
+}
+
+/// The other end of one generation.
+struct Worker {
+    generation: u32,
+    cancelled: Cancelled,
+    outgoing: Sender<Incoming>,
+    wake: Wake,
+}
+
+impl Worker {
+    fn run<L: Loader>(&self, requests: &Receiver<Request>, loader: L) {
+        self.say(0, News::Greeting { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }.into());
+        let mut service = Service::new(loader);
+        for Request { id, job, bulk, .. } in requests {
+            let is_cancelled = || self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+            let mut say = |progress| self.say(id, News::Progress(progress).into());
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                let mut report = Report::new(&mut say, &is_cancelled);
+                if is_cancelled() {
+                    return Err(Failure::new(FailureKind::Cancelled, "stopped"));
+                }
+                block_on(service.run(job, bulk, &mut report))
+            }));
+            match done {
+                Ok(result) => self.say(id, result.unwrap_or_else(|failure| News::Failed(failure).into())),
+                // The service may be half of something now.
+                Err(panic) => return self.send(Incoming::Died { generation: self.generation, reason: message_of(panic.as_ref()) }),
+            }
+        }
+    }
+
+    fn say(&self, id: u64, Answer { news, bulk }: Answer) {
+        self.send(Incoming::Reply(Reply { id, generation: self.generation, news, bulk }));
+    }
+
+    /// An app that is gone needs no news.
+    fn send(&self, incoming: Incoming) {
+        let _ = self.outgoing.send(incoming);
+        (self.wake)();
+    }
+}
+
+fn message_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a bug").to_owned()
+}
+
+/// Models from this machine's folders and, with the feature `hub`, from the hub.
+pub struct Files;
+
+impl Loader for Files {
+    async fn open(&mut self, name: &str, report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+        let folder = folder(name, report)?;
+        Checkpoint::open(&folder).await.map_err(|error| Failure::new(FailureKind::Model, error))
+    }
+}
+
+#[cfg(feature = "hub")]
+fn folder(name: &str, report: &mut Report<'_>) -> Result<std::path::PathBuf, Failure> {
+    use std::ops::ControlFlow;
+
+    use super::protocol::Stage;
+    use crate::weights::hub::{Hub, HubOptions};
+
+    let mut stopped = None;
+    let resolved =
+        Hub::new(HubOptions::from_env()).resolve(name, &mut |progress| match report.step(Stage::Download, progress.done, progress.total) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                stopped = Some(failure);
+                ControlFlow::Break(())
+            }
+        });
+    resolved.map_err(|error| stopped.unwrap_or_else(|| Failure::new(FailureKind::Model, error)))
+}
+
+#[cfg(not(feature = "hub"))]
+fn folder(name: &str, _report: &mut Report<'_>) -> Result<std::path::PathBuf, Failure> {
+    Ok(name.into())
+}

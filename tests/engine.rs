@@ -1,0 +1,268 @@
+//! The engine as an app sees it: on its thread, by messages.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use polyglance::engine::thread::Thread;
+use polyglance::engine::{
+    AddImage, Classify, Client, Failure, FailureKind, ImageForm, Job, Loader, ModelSource, News, OpenModel, Reply, Report, Stage, ViewJob,
+    ViewOf,
+};
+use polyglance::weights::Checkpoint;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+use crate::support::fixture;
+
+/// An app that has nothing else to do.
+struct App<L> {
+    client: Client<Thread<L>>,
+    wakes: Receiver<()>,
+    replies: Vec<Reply>,
+}
+
+/// Longer than any of these jobs takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl<L: Loader + 'static> App<L> {
+    fn new(loader: impl Fn() -> L + Send + Sync + 'static) -> Self {
+        let (wake, wakes) = channel();
+        let wake = std::sync::Mutex::new(wake);
+        let thread = Thread::with_loader(
+            move || {
+                let _ = wake.lock().unwrap().send(());
+            },
+            loader,
+        );
+        Self { client: Client::new(thread), wakes, replies: Vec::new() }
+    }
+
+    /// Waits for the answer to a job.
+    fn answer(&mut self, id: u64) -> Reply {
+        loop {
+            if let Some(index) = self.replies.iter().position(|reply| reply.id == id && reply.news.is_last()) {
+                return self.replies.remove(index);
+            }
+            self.wakes.recv_timeout(PATIENCE).expect("the engine answers in time");
+            self.replies.extend(self.client.receive());
+        }
+    }
+
+    fn ask(&mut self, job: Job, bulk: Vec<u8>) -> Reply {
+        let id = self.client.send(job, bulk);
+        self.answer(id)
+    }
+
+    fn open(&mut self, name: &str) -> Reply {
+        self.ask(open(name), Vec::new())
+    }
+}
+
+fn open(name: &str) -> Job {
+    Job::Open(OpenModel { source: ModelSource::Named(name.to_owned()), device: "cpu".to_owned(), precision: "f32".to_owned() })
+}
+
+fn app() -> App<polyglance::engine::thread::Files> {
+    App::new(|| polyglance::engine::thread::Files)
+}
+
+fn model(name: &str) -> String {
+    fixture(&format!("models/{name}")).display().to_string()
+}
+
+fn add(image: u64, file: &str) -> (Job, Vec<u8>) {
+    let job = Job::AddImage(AddImage { image, form: ImageForm::File, preview_side: 64 });
+    (job, std::fs::read(fixture(&format!("images_for_models/{file}"))).unwrap())
+}
+
+fn classify(image: u64, labels: &[&str]) -> Job {
+    let labels = labels.iter().map(|label| vec![(*label).to_owned()]).collect();
+    Job::Classify(Classify { image, max_num_patches: Some(64), labels })
+}
+
+fn failure(reply: &Reply) -> &Failure {
+    match &reply.news {
+        News::Failed(failure) => failure,
+        other => panic!("{other:?} is no failure"),
+    }
+}
+
+#[test]
+fn logits_are_those_of_transformers() {
+    let manifest: Value = serde_json::from_slice(&std::fs::read(fixture("models/manifest.json")).unwrap()).unwrap();
+    let texts: Vec<&str> = manifest["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    let images: Vec<&str> = manifest["images"].as_array().unwrap().iter().map(|image| image.as_str().unwrap()).collect();
+    let naflex = manifest["models"].as_array().unwrap().iter().find(|model| model["name"] == "naflex").unwrap();
+    let expected = std::fs::read(fixture("models/naflex/expected.safetensors")).unwrap();
+    let logits: Vec<f32> =
+        bytemuck::pod_collect_to_vec(SafeTensors::deserialize(&expected).unwrap().tensor("logits_per_image").unwrap().data());
+
+    let mut app = app();
+    let opened = app.open(&model("naflex"));
+    let News::Opened(info) = opened.news else { panic!("{opened:?}") };
+    assert_eq!((info.patch_size, info.positions, info.image_size), (16, 64, None));
+    // Loading was reported on the way.
+    let stages: Vec<Stage> = app
+        .replies
+        .iter()
+        .filter_map(|reply| if let News::Progress(progress) = reply.news { Some(progress.stage) } else { None })
+        .collect();
+    assert!([Stage::Load, Stage::VisionTower, Stage::TextTower].iter().all(|stage| stages.contains(stage)), "{stages:?}");
+
+    let mut checked = 0;
+    for (case, known) in naflex["cases"].as_array().unwrap().iter().zip(logits.chunks_exact(texts.len())) {
+        if case["budget"].as_u64() != Some(64) {
+            continue;
+        }
+        let file = images[case["image"].as_u64().unwrap() as usize];
+        let (job, bulk) = add(case["image"].as_u64().unwrap(), file.rsplit('/').next().unwrap());
+        let added = app.ask(job, bulk);
+        let News::Image(image) = &added.news else { panic!("{added:?}") };
+        assert_eq!(added.bulk.len(), image.preview[0] * image.preview[1] * 3);
+        assert!(image.preview.iter().all(|side| (1..=64).contains(side)));
+        let reply = app.ask(classify(case["image"].as_u64().unwrap(), &texts), Vec::new());
+        let News::Scores(scores) = reply.news else { panic!("{reply:?}") };
+        let error = scores.logits.iter().zip(known).fold(0.0f32, |worst, (got, want)| worst.max((got - want).abs()));
+        assert!(error < 1e-3, "{file}: logits differ by {error}");
+        checked += 1;
+    }
+    assert!(checked > 3);
+}
+
+#[test]
+fn what_is_known_is_not_computed_again() {
+    let mut app = app();
+    app.open(&model("naflex"));
+    let (job, bulk) = add(1, "05_landscape_640x480.png");
+    app.ask(job, bulk);
+    let scores = |reply: Reply| if let News::Scores(scores) = reply.news { scores } else { panic!("{reply:?}") };
+    let first = scores(app.ask(classify(1, &["a cat", "a dog"]), Vec::new()));
+    assert!(first.image_millis > 0.0 && first.text_millis > 0.0);
+    let second = scores(app.ask(classify(1, &["a dog"]), Vec::new()));
+    assert_eq!((second.image_millis, second.text_millis, second.logits[0]), (0.0, 0.0, first.logits[1]));
+    // Another picture under the same number is another picture.
+    let (job, bulk) = add(1, "03_square_128x128.png");
+    app.ask(job, bulk);
+    let third = scores(app.ask(classify(1, &["a dog"]), Vec::new()));
+    assert!(third.image_millis > 0.0 && third.logits != second.logits);
+}
+
+#[test]
+fn views_are_maps_of_the_patches() {
+    let mut app = app();
+    app.open(&model("naflex"));
+    let (job, bulk) = add(1, "05_landscape_640x480.png");
+    app.ask(job, bulk);
+    let phrases = vec![vec!["a cat".to_owned()], vec!["空".to_owned(), "sky".to_owned()]];
+    let views = [
+        (ViewOf::Components(3), 3),
+        (ViewOf::Similar { row: 6, col: 8 }, 1),
+        (ViewOf::Phrases(phrases), 2),
+        (ViewOf::Groups(4), 1),
+        (ViewOf::Attention, 2),
+        (ViewOf::Features, 128),
+    ];
+    for (view, expected) in views {
+        let job = ViewJob { image: 1, max_num_patches: Some(64), layer: None, mask_outliers: false, view };
+        let reply = app.ask(Job::View(job.clone()), Vec::new());
+        let News::Map { rows, cols, channels, .. } = reply.news else { panic!("{reply:?}") };
+        assert_eq!((rows, cols, channels, reply.bulk.len()), (7, 9, expected, 63 * expected * 4), "{job:?}");
+        if let ViewOf::Similar { .. } = job.view {
+            let cosines: Vec<f32> = bytemuck::pod_collect_to_vec(&reply.bulk);
+            assert!((cosines[62] - 1.0).abs() < 1e-6);
+        }
+    }
+    let outside =
+        ViewJob { image: 1, max_num_patches: Some(64), layer: None, mask_outliers: false, view: ViewOf::Similar { row: 0, col: 9 } };
+    let reply = app.ask(Job::View(outside), Vec::new());
+    assert_eq!(failure(&reply).kind, FailureKind::Input);
+}
+
+#[test]
+fn failures_say_what_to_do_and_the_engine_goes_on() {
+    let mut app = app();
+    let (job, bulk) = add(1, "03_square_128x128.png");
+    app.ask(job, bulk);
+    let kind = |reply: &Reply| failure(reply).kind;
+    assert_eq!(kind(&app.ask(classify(1, &["a cat"]), Vec::new())), FailureKind::NoModel);
+    assert_eq!(kind(&app.open("no/such model at all")), FailureKind::Model);
+    app.open(&model("naflex"));
+    assert_eq!(kind(&app.ask(classify(9, &["a cat"]), Vec::new())), FailureKind::UnknownImage);
+    assert_eq!(kind(&app.ask(add(2, "03_square_128x128.png").0, b"no picture".to_vec())), FailureKind::Input);
+    let pixels = Job::AddImage(AddImage { image: 3, form: ImageForm::Pixels { height: 2, width: 3 }, preview_side: 0 });
+    assert_eq!(kind(&app.ask(pixels.clone(), vec![0; 17])), FailureKind::Input);
+    assert!(matches!(app.ask(pixels, vec![0; 18]).news, News::Image(_)));
+    assert!(matches!(app.ask(classify(3, &["a cat"]), Vec::new()).news, News::Scores(_)));
+    let reply = app.ask(Job::Tokenize { texts: vec!["a cat".to_owned(), "word ".repeat(200)] }, Vec::new());
+    let News::Texts(infos) = reply.news else { panic!("{reply:?}") };
+    assert!(infos[0].tokens < 10 && !infos[0].truncated && infos[1].tokens == 64 && infos[1].truncated, "{infos:?}");
+}
+
+#[test]
+fn a_job_that_waits_can_be_cancelled() {
+    let mut app = app();
+    let opening = app.client.send(open(&model("naflex")), Vec::new());
+    let waiting = app.client.send(Job::Tokenize { texts: vec!["a cat".to_owned()] }, Vec::new());
+    app.client.cancel(waiting);
+    assert!(matches!(app.answer(opening).news, News::Opened(_)));
+    assert_eq!(failure(&app.answer(waiting)).kind, FailureKind::Cancelled);
+}
+
+/// Panics as often as it is told to, then opens a fixture.
+struct Fragile(Arc<AtomicU32>);
+
+impl Loader for Fragile {
+    async fn open(&mut self, name: &str, _report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+        let left = self.0.load(Ordering::SeqCst);
+        if left > 0 {
+            self.0.store(left - 1, Ordering::SeqCst);
+            panic!("on purpose");
+        }
+        Checkpoint::open(std::path::Path::new(name)).await.map_err(|error| Failure::new(FailureKind::Model, error))
+    }
+}
+
+#[test]
+fn a_panic_costs_nothing_and_a_second_one_costs_the_job() {
+    let panics = Arc::new(AtomicU32::new(1));
+    let mut app = App::new({
+        let panics = Arc::clone(&panics);
+        move || Fragile(Arc::clone(&panics))
+    });
+    let (job, bulk) = add(1, "03_square_128x128.png");
+    app.ask(job, bulk);
+    assert!(matches!(app.open(&model("naflex")).news, News::Opened(_)));
+    // The picture went to the engine that died, and is in the new one all the same.
+    assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
+    panics.store(2, Ordering::SeqCst);
+    let reply = app.open(&model("fixed14"));
+    assert!(failure(&reply).kind == FailureKind::Crashed && failure(&reply).message.contains("on purpose"), "{reply:?}");
+    assert!(matches!(app.open(&model("naflex")).news, News::Opened(_)));
+    assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
+}
+
+/// Messages leave the process in a browser: their form is pinned here.
+#[test]
+fn messages_have_the_form_that_the_page_knows() {
+    let (job, _) = add(7, "03_square_128x128.png");
+    let requests = [open("x"), job, Job::DropImage { image: 7 }, classify(7, &["a", "b"]), Job::Cancel { job: 3 }];
+    let texts: Vec<String> = requests
+        .into_iter()
+        .map(|job| serde_json::to_string(&polyglance::engine::Request { id: 5, generation: 2, job, bulk: vec![1] }).unwrap())
+        .collect();
+    assert_eq!(
+        texts,
+        [
+            r#"{"id":5,"generation":2,"kind":"open","body":{"source":{"named":"x"},"device":"cpu","precision":"f32"}}"#,
+            r#"{"id":5,"generation":2,"kind":"add_image","body":{"image":7,"form":"file","preview_side":64}}"#,
+            r#"{"id":5,"generation":2,"kind":"drop_image","body":{"image":7}}"#,
+            r#"{"id":5,"generation":2,"kind":"classify","body":{"image":7,"max_num_patches":64,"labels":[["a"],["b"]]}}"#,
+            r#"{"id":5,"generation":2,"kind":"cancel","body":{"job":3}}"#,
+        ]
+    );
+    let reply = r#"{"id":5,"generation":2,"kind":"failed","body":{"kind":"cancelled","message":"stopped"}}"#;
+    let parsed: Reply = serde_json::from_str(reply).unwrap();
+    assert_eq!((failure(&parsed).kind, serde_json::to_string(&parsed).unwrap().as_str()), (FailureKind::Cancelled, reply));
+}
