@@ -15,6 +15,7 @@ mod inspect;
 mod left_out;
 mod model;
 mod output;
+mod pack;
 mod pictures;
 mod progress;
 mod read_ahead;
@@ -59,6 +60,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Doctor(doctor::DoctorArgs),
     Fetch(fetch::FetchArgs),
+    Pack(pack::PackArgs),
     Verify(verify::VerifyArgs),
 }
 
@@ -72,6 +74,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Fetch(args) => fetch::run(&args),
+        Command::Pack(args) => pack::run(&args),
         Command::Verify(args) => verify::run(&args),
     };
     exit::report(&result)

@@ -7,6 +7,8 @@ mod array;
 mod big_vision;
 mod binding;
 mod checkpoint;
+#[cfg(not(target_family = "wasm"))]
+mod companions;
 mod dtype;
 mod error;
 #[cfg(all(feature = "hub", not(target_family = "wasm")))]
@@ -22,6 +24,8 @@ mod zip;
 
 pub use binding::TensorInfo;
 pub use checkpoint::Checkpoint;
+#[cfg(not(target_family = "wasm"))]
+pub use companions::write_companions;
 pub use dtype::Dtype;
 pub use error::WeightsError;
 pub use names::{TensorSpec, expected_tensors};
@@ -29,4 +33,4 @@ pub use names::{TensorSpec, expected_tensors};
 pub use source::FileSource;
 pub use source::{ByteSource, MemorySource, ReadFuture, Shareable};
 #[cfg(not(target_family = "wasm"))]
-pub use write::{OutputTensor, OutputValues, PendingFile, replace_file, safetensors_bytes, write_safetensors};
+pub use write::{OutputTensor, OutputValues, PendingFile, StreamedTensor, replace_file, safetensors_bytes, write_safetensors};

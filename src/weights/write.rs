@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::WeightsError;
 use super::array::element_count;
+use super::{Dtype, WeightsError};
 
 /// A tensor to write.
 #[derive(Clone, Debug)]
@@ -57,7 +57,11 @@ impl OutputValues<'_> {
         }
     }
 
-    fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
+    /// Writes them one after the other, little-endian.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&self, writer: &mut dyn Write) -> io::Result<()> {
         match self {
             Self::F32(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
             Self::F16(values) => values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes())),
@@ -79,36 +83,59 @@ pub fn write_safetensors(path: &Path, tensors: &[OutputTensor<'_>], metadata: &B
 /// # Errors
 /// Two tensors of one name, or a shape that does not fit its values.
 pub fn safetensors_bytes(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, WeightsError> {
-    let header = header(tensors, metadata)?;
+    let header = header(&entries(tensors)?, metadata)?;
     let mut bytes = Vec::new();
     let written = write_parts(&mut bytes, &header, tensors);
     written.map(|()| bytes).map_err(|source| WeightsError::Io { action: "write", file: "memory".into(), source })
 }
 
 fn write_parts(writer: &mut dyn Write, header: &str, tensors: &[OutputTensor<'_>]) -> io::Result<()> {
-    writer.write_all(&(header.len() as u64).to_le_bytes())?;
-    writer.write_all(header.as_bytes())?;
+    write_header(writer, header)?;
     tensors.iter().try_for_each(|tensor| tensor.values.write(writer))
 }
 
-fn header(tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<String, WeightsError> {
+fn write_header(writer: &mut dyn Write, header: &str) -> io::Result<()> {
+    writer.write_all(&(header.len() as u64).to_le_bytes())?;
+    writer.write_all(header.as_bytes())
+}
+
+/// A tensor in the header.
+struct Entry<'a> {
+    name: &'a str,
+    shape: &'a [usize],
+    /// As safetensors calls it.
+    dtype: &'static str,
+    bytes: u64,
+}
+
+fn entries<'a>(tensors: &'a [OutputTensor<'_>]) -> Result<Vec<Entry<'a>>, WeightsError> {
+    let entry = |tensor: &'a OutputTensor<'_>| {
+        let OutputTensor { name, shape, values } = tensor;
+        if element_count(shape) != Some(values.len()) {
+            return Err(bad_output(name, format!("shape {shape:?} does not hold {} values", values.len())));
+        }
+        Ok(Entry { name, shape, dtype: values.dtype(), bytes: values.len() * values.size() })
+    };
+    tensors.iter().map(entry).collect()
+}
+
+fn bad_output(name: &str, reason: String) -> WeightsError {
+    WeightsError::BadOutput { name: name.to_owned(), reason }
+}
+
+fn header(entries: &[Entry<'_>], metadata: &BTreeMap<String, String>) -> Result<String, WeightsError> {
     let mut header = serde_json::Map::new();
     if !metadata.is_empty() {
         header.insert("__metadata__".to_owned(), serde_json::json!(metadata));
     }
     let (mut names, mut cursor) = (HashSet::new(), 0);
-    for tensor in tensors {
-        let bad = |reason: &str| WeightsError::BadOutput { name: tensor.name.clone(), reason: reason.to_owned() };
-        if tensor.name == "__metadata__" || !names.insert(tensor.name.as_str()) {
-            return Err(bad("the name is taken"));
+    for Entry { name, shape, dtype, bytes } in entries {
+        if *name == "__metadata__" || !names.insert(*name) {
+            return Err(bad_output(name, "the name is taken".to_owned()));
         }
-        if element_count(&tensor.shape) != Some(tensor.values.len()) {
-            return Err(bad(&format!("shape {:?} does not hold {} values", tensor.shape, tensor.values.len())));
-        }
-        let end = cursor + tensor.values.len() * tensor.values.size();
-        let entry = serde_json::json!({ "dtype": tensor.values.dtype(), "shape": tensor.shape, "data_offsets": [cursor, end] });
-        header.insert(tensor.name.clone(), entry);
-        cursor = end;
+        let entry = serde_json::json!({ "dtype": dtype, "shape": shape, "data_offsets": [cursor, cursor + bytes] });
+        header.insert((*name).to_owned(), entry);
+        cursor += bytes;
     }
     // Padding to 8 bytes aligns the tensors for readers that map the file.
     let mut header = serde_json::Value::Object(header).to_string();
@@ -175,8 +202,78 @@ impl PendingFile {
     /// # Errors
     /// As [`write_safetensors`].
     pub fn commit_safetensors(self, tensors: &[OutputTensor<'_>], metadata: &BTreeMap<String, String>) -> Result<(), WeightsError> {
-        let header = header(tensors, metadata)?;
+        let header = header(&entries(tensors)?, metadata)?;
         self.commit(|writer| write_parts(writer, &header, tensors))
+    }
+
+    /// Fills the file with tensors that need not be in memory together: `write` is called for each in turn, by number, and writes its values.
+    ///
+    /// # Errors
+    /// As [`write_safetensors`], or those of `write`; also if that writes more or fewer bytes than it should.
+    pub fn commit_streamed(
+        self,
+        tensors: &[StreamedTensor<'_>],
+        metadata: &BTreeMap<String, String>,
+        mut write: impl FnMut(usize, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), WeightsError> {
+        let entries = tensors.iter().map(StreamedTensor::entry).collect::<Result<Vec<_>, _>>()?;
+        let header = header(&entries, metadata)?;
+        self.commit(|writer| {
+            write_header(writer, &header)?;
+            for (number, entry) in entries.iter().enumerate() {
+                let mut counted = Counted { writer, bytes: 0 };
+                write(number, &mut counted)?;
+                if counted.bytes != entry.bytes {
+                    return Err(io::Error::other(format!(
+                        "tensor {} came out at {} bytes, not {}",
+                        entry.name, counted.bytes, entry.bytes
+                    )));
+                }
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A tensor whose values come later.
+#[derive(Clone, Copy, Debug)]
+pub struct StreamedTensor<'a> {
+    /// Name; unique in the file.
+    pub name: &'a str,
+    /// Row-major shape.
+    pub shape: &'a [usize],
+    /// How its values are stored.
+    pub dtype: Dtype,
+}
+
+impl<'a> StreamedTensor<'a> {
+    fn entry(&self) -> Result<Entry<'a>, WeightsError> {
+        let Self { name, shape, dtype } = *self;
+        let bytes = element_count(shape).and_then(|count| count.checked_mul(dtype.size() as u64));
+        let bytes = bytes.ok_or_else(|| bad_output(name, format!("shape {shape:?} is too large")))?;
+        let dtype = match dtype {
+            Dtype::F32 => "F32",
+            Dtype::F16 => "F16",
+            Dtype::Bf16 => "BF16",
+        };
+        Ok(Entry { name, shape, dtype, bytes })
+    }
+}
+
+struct Counted<'a> {
+    writer: &'a mut (dyn Write + Send),
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 

@@ -43,7 +43,7 @@ mod tests {
     fn outliers_are_found_and_masked() {
         let mut features = [1.0, 300.0, -1.0, 2.0, -40.0, 1.0, -310.0, 1.0, 1.0, -39.0];
         assert_eq!(outlier_channels(&features, 5, 10.0).unwrap(), [1, 4]);
-        assert_eq!(outlier_channels(&features, 5, 1e3).unwrap(), []);
+        assert!(outlier_channels(&features, 5, 1e3).unwrap().is_empty());
         mask_channels(&mut features, 5, &[1, 4, 9]);
         assert_eq!(features, [1.0, 0.0, -1.0, 2.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0]);
     }

@@ -1,7 +1,5 @@
 //! What can go wrong between a batch or a checkpoint and a model.
 
-use std::path::PathBuf;
-
 use polyglance::image::Grid;
 use polyglance::weights::WeightsError;
 
@@ -11,14 +9,6 @@ pub enum ModelError {
     /// The checkpoint cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A file beside the weights cannot be copied.
-    #[error("cannot copy {file}: {source}")]
-    Copy {
-        /// The file to copy.
-        file: PathBuf,
-        /// The operating system's reason.
-        source: std::io::Error,
-    },
     /// A tensor is missing from the values that a model is built from, or has another shape.
     #[error("tensor {name:?} should have shape {expected:?}, found {found:?}; does config.json belong to these weights?")]
     Tensor {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor};
 use half::f16;
-use polyglance::config::{Filter, ModelConfig, VisionGeometry};
+use polyglance::config::{ModelConfig, VisionGeometry};
 use polyglance::platform::block_on;
-use polyglance::weights::{Checkpoint, OutputTensor, OutputValues, expected_tensors, replace_file, write_safetensors};
+use polyglance::weights::{Checkpoint, OutputTensor, OutputValues, expected_tensors, write_companions, write_safetensors};
 
 use super::gradients::to_host;
 use super::parameters::{Fill, ParameterVisitor};
@@ -44,7 +44,6 @@ pub enum ExportPrecision {
 }
 
 const PATCH_WEIGHT: &str = "vision_model.embeddings.patch_embedding.weight";
-const TOKENIZER_FILES: [&str; 3] = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
 impl Siglip {
     /// Builds the model of an opened checkpoint. With [`Device::autodiff`] its parameters record gradients.
@@ -151,10 +150,8 @@ pub fn write_folder(folder: &Path, config: &ModelConfig, tensors: &[NamedValues]
             write_safetensors(&path, &outputs, &metadata)?;
         }
     }
-    let mut json = config.to_json();
-    json["dtype"] = if export.precision == ExportPrecision::F16 { "float16" } else { "float32" }.into();
-    write_json(&folder.join("config.json"), &json)?;
-    copy_companions(folder, config, export.source.as_deref())
+    let dtype = if export.precision == ExportPrecision::F16 { "float16" } else { "float32" };
+    Ok(write_companions(folder, config, dtype, export.source.as_deref())?)
 }
 
 fn output<'a>(tensor: &NamedValues, values: OutputValues<'a>) -> OutputTensor<'a> {
@@ -167,63 +164,6 @@ fn halved(tensor: &NamedValues) -> Result<Vec<f16>, ModelError> {
         return Err(ModelError::Overflow { name: tensor.name.clone(), magnitude });
     }
     Ok(tensor.values.iter().map(|&value| f16::from_f32(value)).collect())
-}
-
-fn write_json(path: &Path, json: &serde_json::Value) -> Result<(), ModelError> {
-    // A Value has string keys only, so that it always prints.
-    let text = format!("{json:#}\n");
-    Ok(replace_file(path, |writer| writer.write_all(text.as_bytes()))?)
-}
-
-/// The files that say how images and texts are prepared.
-fn copy_companions(folder: &Path, config: &ModelConfig, source: Option<&Path>) -> Result<(), ModelError> {
-    let copy = |name: &str| -> Result<bool, ModelError> {
-        let Some(file) = source.map(|source| source.join(name)).filter(|file| file.is_file()) else { return Ok(false) };
-        let bytes = std::fs::read(&file).map_err(|source| ModelError::Copy { file, source })?;
-        replace_file(&folder.join(name), |writer| writer.write_all(&bytes))?;
-        Ok(true)
-    };
-    for name in TOKENIZER_FILES {
-        copy(name)?;
-    }
-    let has_tokenizer = folder.join("tokenizer.json").is_file();
-    if has_tokenizer && !folder.join("tokenizer_config.json").is_file() {
-        write_json(&folder.join("tokenizer_config.json"), &tokenizer_config(config))?;
-    }
-    if !copy("preprocessor_config.json")? {
-        write_json(&folder.join("preprocessor_config.json"), &preprocessor_config(config))?;
-    }
-    Ok(())
-}
-
-/// What `transformers` needs beside a `tokenizer.json`. The generic class takes the file as it is; the padded length is the model's.
-fn tokenizer_config(config: &ModelConfig) -> serde_json::Value {
-    serde_json::json!({
-        "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": config.text.positions, "padding_side": "right",
-        "pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>", "unk_token": "<unk>", "model_input_names": ["input_ids"],
-    })
-}
-
-/// The image processor's file, as released checkpoints have it.
-fn preprocessor_config(config: &ModelConfig) -> serde_json::Value {
-    let resample = if config.vision.preprocessing.filter == Filter::Bicubic { 3 } else { 2 };
-    let half = [0.5; 3];
-    let mut json = serde_json::json!({
-        "do_resize": true, "do_rescale": true, "do_normalize": true, "do_convert_rgb": true, "resample": resample,
-        "rescale_factor": 1.0 / 255.0, "image_mean": half, "image_std": half,
-    });
-    match config.vision.geometry {
-        VisionGeometry::Fixed { image_size } => {
-            json["image_processor_type"] = "SiglipImageProcessor".into();
-            json["size"] = serde_json::json!({ "height": image_size, "width": image_size });
-        }
-        VisionGeometry::NaFlex { .. } => {
-            json["image_processor_type"] = "Siglip2ImageProcessor".into();
-            json["patch_size"] = config.vision.patch_size.into();
-            json["max_num_patches"] = config.vision.preprocessing.max_num_patches.into();
-        }
-    }
-    json
 }
 
 /// A fixed-resolution model's convolution `[width, 3, patch, patch]` as rows in (py, px, channel) order; a NaFlex model's rows as they are.
