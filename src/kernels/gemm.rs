@@ -87,7 +87,7 @@ pub(super) fn block_rows(geometry: tile::Geometry) -> usize {
 }
 
 /// Columns of a block: whole panels.
-pub(super) fn block_columns(geometry: tile::Geometry, k: usize) -> usize {
+fn block_columns(geometry: tile::Geometry, k: usize) -> usize {
     (TASK_WEIGHT_BYTES / (geometry.panel_width * k * size_of::<f32>())).max(1) * geometry.panel_width
 }
 
@@ -102,14 +102,14 @@ fn pack_block(mut x: &[f32], k: usize, max_rows: usize, mut packed: &mut [f32]) 
 }
 
 /// A block of y that one thread computes: some rows, some columns.
-pub(super) struct Task<'a> {
+struct Task<'a> {
     rows: Range<usize>,
     first_column: usize,
     y: Vec<&'a mut [f32]>,
 }
 
 /// Cuts y into blocks of rows and columns.
-pub(super) fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task<'_>> {
+fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) -> Vec<Task<'_>> {
     let mut tasks = Vec::new();
     for (block, y) in y.chunks_mut(block_rows * n).enumerate() {
         let first_row = block * block_rows;
@@ -129,18 +129,18 @@ pub(super) fn tasks(y: &mut [f32], n: usize, block_rows: usize, columns: usize) 
     tasks
 }
 
-pub(super) struct RunTask<'a> {
-    pub(super) epilogue: Epilogue,
+struct RunTask<'a> {
+    epilogue: Epilogue,
     /// Length of the summed dimension.
-    pub(super) k: usize,
+    k: usize,
     /// Left rows as tiles.
-    pub(super) packed: &'a [f32],
+    packed: &'a [f32],
     /// Right rows as panels.
-    pub(super) panels: &'a [f32],
+    panels: &'a [f32],
     /// One value per column.
-    pub(super) bias: &'a [f32],
+    bias: &'a [f32],
     /// What to compute.
-    pub(super) task: Task<'a>,
+    task: Task<'a>,
 }
 
 impl WithSimd for RunTask<'_> {

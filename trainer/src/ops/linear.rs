@@ -1,10 +1,7 @@
 //! Linear layers. On flex they run on the product of the library's CPU backend, whose tiles beat flex's at a small model's widths.
 
-use std::cell::RefCell;
-
 use burn::tensor::{Tensor, module};
-use polyglance::kernels::product::{Operand, Scratch, product};
-use polyglance::kernels::{Epilogue, Gemm, Rows, gemm::PackedMatrix};
+use polyglance::kernels::product::{Operand, product};
 use polyglance::platform::for_each_chunk;
 
 use super::autocast::Products;
@@ -23,20 +20,15 @@ pub(crate) fn linear(x: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor
     }
 }
 
-thread_local! {
-    /// Packed operands: tens of megabytes that every layer of every step needs.
-    static SCRATCH: RefCell<(Vec<f32>, Scratch)> = RefCell::default();
-}
-
 #[derive(Clone, Debug)]
 struct Linear;
 
 impl Kernel<3> for Linear {
     fn forward(&self, [x, weight, bias]: [&[f32]; 3]) -> Vec<f32> {
         let (outputs, inputs) = (bias.len(), weight.len() / bias.len());
-        let gemm = Gemm { rows: Rows::Tokens, n: outputs, k: inputs, epilogue: Epilogue::Store };
-        let mut y = vec![0.0; x.len() / inputs * outputs];
-        SCRATCH.with_borrow_mut(|(scratch, _)| gemm.run(x, &PackedMatrix::new(weight, inputs), bias, &mut y, scratch));
+        let rows = x.len() / inputs;
+        let mut y = vec![0.0; rows * outputs];
+        product(Operand::rows(x, inputs), Operand::rows(weight, inputs), Some(bias), [rows, outputs, inputs], &mut y);
         y
     }
 
@@ -46,7 +38,7 @@ impl Kernel<3> for Linear {
         let rows = gradient.len() / outputs;
         let filled = |a, b, sizes: [usize; 3]| {
             let mut y = vec![0.0; sizes[0] * sizes[1]];
-            SCRATCH.with_borrow_mut(|(_, scratch)| product(a, b, sizes, &mut y, scratch));
+            product(a, b, None, sizes, &mut y);
             y
         };
         [
