@@ -329,6 +329,7 @@ pub enum FailureKind {
 
 impl Failure {
     /// A failure with any error's message.
+    #[expect(clippy::needless_pass_by_value, reason = "an error ends here")]
     pub fn new(kind: FailureKind, error: impl ToString) -> Self {
         Self { kind, message: error.to_string() }
     }

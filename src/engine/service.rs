@@ -92,8 +92,17 @@ struct Open {
     encoder: Encoder,
     tokenizer: Option<Tokenizer>,
     texts: Cache<String, Vec<f32>>,
-    embeds: Cache<(u64, usize), Vec<f32>>,
-    features: Cache<(u64, usize, Option<usize>, bool), (PatchFeatures, Vec<usize>)>,
+    embeds: Cache<(u64, Option<usize>), Vec<f32>>,
+    features: Cache<FeatureKey, (PatchFeatures, Vec<usize>)>,
+}
+
+/// What features are of.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct FeatureKey {
+    image: u64,
+    max_num_patches: Option<usize>,
+    layer: Option<usize>,
+    masked: bool,
 }
 
 impl<L: Loader> Service<L> {
@@ -131,7 +140,7 @@ impl<L: Loader> Service<L> {
             ModelSource::Demo => demo().await?,
             ModelSource::Named(name) => self.loader.open(name, report).await?,
         });
-        let device = request.device.parse().unwrap_or_default();
+        let Ok(device) = request.device.parse();
         let options = EncoderOptions { device, precision: request.precision.parse().map_err(input)? };
         let encoder = Encoder::new(Arc::clone(&checkpoint), options).await.map_err(model)?;
         report.step(Stage::Load, 1, 1)?;
@@ -179,7 +188,7 @@ impl<L: Loader> Service<L> {
     fn forget(&mut self, image: u64) {
         if let Some(open) = &mut self.open {
             open.embeds.retain(|(known, _)| *known != image);
-            open.features.retain(|(known, ..)| *known != image);
+            open.features.retain(|known| known.image != image);
         }
     }
 
@@ -194,7 +203,7 @@ impl<L: Loader> Service<L> {
         let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);
         let size = Size { height: picture.height() as usize, width: picture.width() as usize };
         let shape = patching(size, &vision, request.max_num_patches).map_err(input)?;
-        let key = (request.image, request.max_num_patches.unwrap_or(0));
+        let key = (request.image, request.max_num_patches);
         let mut image_millis = 0.0;
         if !open.embeds.contains(&key) {
             report.step(Stage::Image, 0, 1)?;
@@ -217,7 +226,8 @@ impl<L: Loader> Service<L> {
             ViewOf::Phrases(labels) => Some(open.classifier(labels, report).await?),
             _ => None,
         };
-        let key = (request.image, request.max_num_patches.unwrap_or(0), request.layer, request.mask_outliers);
+        let &ViewJob { image, max_num_patches, layer, mask_outliers: masked, .. } = request;
+        let key = FeatureKey { image, max_num_patches, layer, masked };
         if !open.features.contains(&key) {
             report.step(Stage::Image, 0, 1)?;
             let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);

@@ -57,7 +57,8 @@ fn wrong_command_lines_exit_with_2() {
 
 #[test]
 fn a_missing_model_names_the_choices() {
-    let run = polyglance(["classify", "--labels", "a"]).arg(images()).fails(2);
+    // What is written lasts, so that no model is chosen by default.
+    let run = polyglance(["embed", "--text", "a", "--output", "out.npy"]).fails(2);
     for words in ["--model", "config.json", "google/siglip2-base-patch16-naflex", "google/siglip2-giant-opt-patch16-384"] {
         assert!(run.stderr.contains(words), "{words:?} is missing: {}", run.stderr);
     }

@@ -39,7 +39,7 @@ pub fn kmeans(features: &[f32], width: usize, count: usize) -> Result<Clusters, 
             }
         }
     }
-    Ok(by_size(of_row, centers.len()))
+    Ok(by_size(&of_row, centers.len()))
 }
 
 /// `count` rows that are far from each other.
@@ -85,7 +85,7 @@ fn mean<'a>(rows: impl Iterator<Item = &'a [f32]>, width: usize) -> Option<Vec<f
 }
 
 /// Numbers groups by falling size; of equal ones, the one whose row comes first.
-fn by_size(of_row: Vec<usize>, groups: usize) -> Clusters {
+fn by_size(of_row: &[usize], groups: usize) -> Clusters {
     let mut order: Vec<(usize, usize, usize)> = (0..groups)
         .filter_map(|group| {
             let first = of_row.iter().position(|&own| own == group)?;

@@ -166,7 +166,7 @@ pub fn hue(number: usize) -> [u8; 3] {
     let turn = (number as f64 * 0.618_033_988_749_895).fract() * 6.0;
     let (sector, rise) = (turn as usize, turn.fract());
     // Every fourth round is darker.
-    let (low, high) = if number / 8 % 2 == 0 { (60.0, 245.0) } else { (30.0, 170.0) };
+    let (low, high) = if (number / 8).is_multiple_of(2) { (60.0, 245.0) } else { (30.0, 170.0) };
     let (up, down) = (low + (high - low) * rise, high - (high - low) * rise);
     let rgb = match sector {
         0 => [high, up, low],
