@@ -88,6 +88,7 @@ impl VisionTower {
         self.pooling.append(&mut steps, last);
         plan
     }
+
     /// The plan of the pooling head alone, for batches of up to `capacity`.
     ///
     /// Input: `hidden` `[tokens, width]`, as [`HiddenLayer::Last`] gives it. Outputs: `embeds`, `pooled` and `attention`, as in

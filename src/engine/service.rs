@@ -12,7 +12,7 @@ use super::protocol::{
     TextInfo, ViewJob, ViewOf,
 };
 use crate::config::VisionGeometry;
-use crate::encoder::{Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
+use crate::encoder::{DeviceDescription, Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
 use crate::image::{PatchBatch, Resampling, decode, patching, preprocess};
 use crate::kernels::Size;
 use crate::limits::Limits;
@@ -226,7 +226,9 @@ impl<L: Loader> Service<L> {
             ViewOf::Phrases(labels) => Some(open.classifier(labels, report).await?),
             _ => None,
         };
-        let &ViewJob { image, max_num_patches, layer, mask_outliers: masked, .. } = request;
+        let &ViewJob { image, max_num_patches, layer, mask_outliers, .. } = request;
+        // Phrases and attention are of the features as they are, whatever is masked for other views.
+        let masked = mask_outliers && !matches!(request.view, ViewOf::Phrases(_) | ViewOf::Attention);
         let key = FeatureKey { image, max_num_patches, layer, masked };
         if !open.features.contains(&key) {
             report.step(Stage::Image, 0, 1)?;
@@ -234,11 +236,8 @@ impl<L: Loader> Service<L> {
             let patches = preprocess(picture, &vision, request.max_num_patches, Resampling::default()).map_err(input)?;
             let layer = request.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
             let mut features = PatchFeatures::encode(&mut open.encoder, patches, layer).await.map_err(model)?;
-            if classifier.is_some() {
-                features.embed(&mut open.encoder).await.map_err(model)?;
-            }
             let outliers = features.outliers().map_err(model)?;
-            if request.mask_outliers {
+            if masked {
                 features.mask(&outliers);
             }
             let bytes = features.grid().patches() * open.info.width * 2 * size_of::<f32>();
@@ -370,7 +369,7 @@ fn describe(source: ModelSource, encoder: &Encoder) -> ModelInfo {
         depth: config.vision.tower.depth,
         width: config.vision.tower.width,
         positions: config.text.positions,
-        parameters: config.vision.parameters() + config.text.parameters() + 2,
+        parameters: config.parameters(),
         logit_scale: encoder.logit_scale(),
         logit_bias: encoder.logit_bias(),
         device,
@@ -380,7 +379,7 @@ fn describe(source: ModelSource, encoder: &Encoder) -> ModelInfo {
 
 fn device_line(encoder: &Encoder) -> (String, Option<String>) {
     let device = encoder.device();
-    (format!("{} ({}), {}", device.backend, device.name, device.precision), device.reason.clone())
+    (DeviceDescription { reason: None, ..device.clone() }.to_string(), device.reason.clone())
 }
 
 fn no_model() -> Failure {

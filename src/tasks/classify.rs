@@ -103,7 +103,7 @@ pub(super) fn check_rows(what: &'static str, values: &[f32], dim: usize) -> Resu
 }
 
 /// Summed in f64.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 

@@ -16,6 +16,7 @@ pub use kmeans::{Clusters, kmeans};
 pub use pca::Pca;
 pub use render::{Interpolation, Painted, Palette, blend, heat, hue, upsample};
 
+use super::classify::dot;
 use super::{Classifier, TaskError};
 
 /// Cosine of every row of `features`, `[tokens, width]`, to `query`, `[width]`. A row of zeros is like nothing: 0.
@@ -56,11 +57,6 @@ pub fn largest_channel(map: &[f32], channels: usize) -> Vec<usize> {
 /// An error unless `features` is one or more rows of `width` values.
 fn check_rows(features: &[f32], width: usize) -> Result<(), TaskError> {
     super::classify::check_rows("patch features", features, width)
-}
-
-/// Summed in f64.
-fn dot(a: &[f32], b: &[f32]) -> f64 {
-    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
 }
 
 #[cfg(test)]
