@@ -23,6 +23,8 @@
 //!
 //! ARCHITECTURE.md has the map of the crate and the rules that hold in it.
 
+#[cfg(feature = "app")]
+pub mod app;
 pub mod config;
 pub mod cpu;
 #[cfg(feature = "demo-model")]

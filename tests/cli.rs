@@ -13,6 +13,19 @@ use serde_json::Value;
 
 use crate::support::{fixture, worst_row_error};
 
+/// Where there is no display, people are told what else there is.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_a_display_the_commands_are_listed() {
+    let mut run = polyglance::<&str>([]);
+    for display in ["DISPLAY", "WAYLAND_DISPLAY", "WAYLAND_SOCKET"] {
+        run.command().env_remove(display);
+    }
+    let finished = run.succeeds();
+    assert!(finished.stdout.contains("classify") && finished.stdout.contains("Usage:"), "{}", finished.stdout);
+    assert!(finished.stderr.contains("no window could be opened"), "{}", finished.stderr);
+}
+
 /// The numbers of transformers for a model of `fixtures/models`.
 fn expected(name: &str) -> formats::Tensors {
     formats::Tensors::read(&fixture(&format!("models/{name}/expected.safetensors")))

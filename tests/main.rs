@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 #![allow(clippy::disallowed_methods, reason = "tests run natively, measure time and read expected images without our decoder")]
 
+#[cfg(feature = "app")]
+mod app;
 #[cfg(feature = "cli")]
 mod cli;
 mod config;

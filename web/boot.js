@@ -1,81 +1,33 @@
-// The page: reads the form, hands its files to the worker, shows what comes back.
+// Starts the app: its code and its files come in together.
 
-const element = (id) => document.getElementById(id);
+import init, { start } from "./polyglance_page.js";
 
-/** A promise for each message to the worker. */
-class Client {
-  #worker = new Worker("worker.js", { type: "module" });
-  #pending = new Map();
-  #nextId = 1;
-  /** Resolves to the greeting of the worker. */
-  ready = new Promise((resolve, reject) => this.#pending.set(undefined, { resolve, reject }));
+const SAMPLES = ["cat-face", "pizza", "bicycle", "cactus", "guitar", "rocket", "butterfly", "umbrella", "strawberry", "octopus", "castle", "key"];
 
-  constructor() {
-    this.#worker.addEventListener("message", ({ data: { id, kind, body } }) => {
-      const { resolve, reject } = this.#pending.get(id);
-      this.#pending.delete(id);
-      if (kind === "error") reject(new Error(body.message));
-      else resolve(body);
-    });
-    // A trap in the module (or a worker that cannot start) answers no message: nothing that waits may wait for ever.
-    this.#worker.addEventListener("error", (event) => {
-      for (const { reject } of this.#pending.values()) reject(new Error(event.message || "the worker could not start"));
-      this.#pending.clear();
-    });
-  }
+/** In the order in which `start` expects them. */
+const FILES = [
+  "fonts/Inter-Regular.otf",
+  "fonts/Inter-SemiBold.otf",
+  "demo/palette/palette.png",
+  "demo/palette/palette.json",
+  ...SAMPLES.map((name) => `demo/samples/${name}.jpg`),
+];
 
-  call(kind, body, transfer = []) {
-    const id = this.#nextId++;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, { resolve, reject });
-      this.#worker.postMessage({ id, kind, body }, transfer);
-    });
-  }
+async function read(file) {
+  const response = await fetch(new URL(file, import.meta.url));
+  if (!response.ok) throw new Error(`${file} is missing from this site (${response.status})`);
+  return new Uint8Array(await response.arrayBuffer());
 }
 
-function show(text, state = "idle") {
-  element("status").textContent = text;
-  element("status").dataset.state = state;
-}
-
-async function embed(client) {
-  const files = await Promise.all([...element("checkpoint").files].map(async (file) => ({ name: file.name, bytes: await file.arrayBuffer() })));
-  const { device } = await client.call("load", { files, device: element("device").value }, files.map(({ bytes }) => bytes));
-  const result = { device };
-  const [image] = element("image").files;
-  if (image !== undefined) {
-    const bytes = await image.arrayBuffer();
-    result.image = [...(await client.call("image", { bytes }, [bytes])).embedding];
-  }
-  const texts = element("texts").value.split("\n").filter((line) => line !== "");
-  if (texts.length > 0) {
-    const { embeddings } = await client.call("texts", { texts });
-    const dim = embeddings.length / texts.length;
-    result.texts = texts.map((_, row) => [...embeddings.subarray(row * dim, (row + 1) * dim)]);
-  }
-  return result;
-}
-
-const client = new Client();
-element("job").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  element("run").disabled = true;
-  element("result").textContent = "";
-  show("Working…", "busy");
-  try {
-    const result = await embed(client);
-    element("result").textContent = JSON.stringify(result);
-    show(`Done on ${result.device}.`, "done");
-  } catch (error) {
-    show(error.message, "error");
-  }
-  element("run").disabled = false;
-});
-
+const splash = document.getElementById("splash");
 try {
-  const { version } = await client.ready;
-  show(`Polyglance ${version} is ready.`);
-  element("run").disabled = false;
+  const [files] = await Promise.all([Promise.all(FILES.map(read)), init()]);
+  await start(document.getElementById("app"), files);
+  splash.remove();
 } catch (error) {
-  show(`Polyglance could not start: ${error.message}`, "error");
+  splash.textContent = `Polyglance could not start: ${error?.message ?? error}`;
+  splash.dataset.state = "error";
 }
+
+// Offline after the first visit. Without it (an old browser, a page from a file) everything else works.
+navigator.serviceWorker?.register(new URL("./service-worker.js", import.meta.url)).catch(() => {});

@@ -10,8 +10,8 @@ use polyglance::encoder::HiddenLayer;
 use polyglance::image::{Grid, Patches};
 use polyglance::kernels::Size;
 use polyglance::platform::block_on;
-use polyglance::tasks::Classifier;
 use polyglance::tasks::dense::{Interpolation, Map, Palette, PatchFeatures, View, blend, hue};
+use polyglance::tasks::{Classifier, write_npy};
 use polyglance::text::parse_labels;
 use polyglance::weights::PendingFile;
 
@@ -20,7 +20,6 @@ use super::console::{note, print};
 use super::exit::Outcome;
 use super::inputs;
 use super::model::Model;
-use super::output::write_npy;
 use super::pictures::Preprocessing;
 use super::table::Table;
 use super::{UsageError, signals::Interrupt};

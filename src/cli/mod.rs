@@ -23,10 +23,12 @@ mod signals;
 mod table;
 mod texts;
 mod verify;
+#[cfg(feature = "app")]
+mod window;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// The command line is wrong in a way that clap cannot see.
 #[derive(Debug, thiserror::Error)]
@@ -43,13 +45,12 @@ Examples:
 /// SigLIP 2 on any CPU or GPU: pictures and texts in, scores and embeddings out.
 ///
 /// A model is a folder in Hugging Face format, or an id on the Hugging Face hub such as google/siglip2-base-patch16-naflex.
-/// Run `polyglance COMMAND --help` for the options of one command, with examples.
+/// Without a command, the app opens in a window. Run `polyglance COMMAND --help` for the options of one command, with examples.
 #[derive(Debug, Parser)]
 #[command(name = "polyglance", version, max_term_width = 110, after_help = format!("{EXAMPLES}\n{}", exit::HELP))]
-#[command(subcommand_required = true, arg_required_else_help = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -68,16 +69,30 @@ enum Command {
 pub(crate) fn main() -> ExitCode {
     signals::ignore_file_size_signal();
     let result = match Cli::parse().command {
-        Command::Classify(args) => classify::run(&args),
-        Command::Embed(args) => embed::run(&args),
-        Command::Features(args) => features::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Doctor(args) => doctor::run(&args),
-        Command::Fetch(args) => fetch::run(&args),
-        Command::Pack(args) => pack::run(&args),
-        Command::Verify(args) => verify::run(&args),
+        Some(Command::Classify(args)) => classify::run(&args),
+        Some(Command::Embed(args)) => embed::run(&args),
+        Some(Command::Features(args)) => features::run(&args),
+        Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Doctor(args)) => doctor::run(&args),
+        Some(Command::Fetch(args)) => fetch::run(&args),
+        Some(Command::Pack(args)) => pack::run(&args),
+        Some(Command::Verify(args)) => verify::run(&args),
+        None => return open_window(),
     };
     exit::report(&result)
+}
+
+/// The app, or what else there is to do where no window can be opened.
+fn open_window() -> ExitCode {
+    #[cfg(feature = "app")]
+    match window::run() {
+        Ok(outcome) => return exit::report(&Ok(outcome)),
+        Err(error) => console::note(&format!("{error:#}; the command line works without one:\n")),
+    }
+    match Cli::command().print_help() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => exit::report(&Err(error.into())),
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,20 @@ pub trait Transport {
     fn receive(&mut self) -> Vec<Incoming>;
 }
 
+impl<T: Transport + ?Sized> Transport for Box<T> {
+    fn start(&mut self, generation: u32) {
+        (**self).start(generation);
+    }
+
+    fn send(&mut self, request: Request) {
+        (**self).send(request);
+    }
+
+    fn receive(&mut self) -> Vec<Incoming> {
+        (**self).receive()
+    }
+}
+
 /// From a transport.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Incoming {

@@ -9,11 +9,9 @@ mod imp;
 
 pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
 
-#[cfg(not(target_family = "wasm"))]
-pub use imp::block_on;
-#[cfg(not(target_family = "wasm"))]
-pub(crate) use imp::spawn;
 #[cfg(feature = "gpu")]
 pub(crate) use imp::wait_for_gpu;
+#[cfg(not(target_family = "wasm"))]
+pub use imp::{block_on, spawn};
 #[cfg(all(feature = "gpu", not(target_family = "wasm")))]
 pub(crate) use imp::{cache_folder, read_small_file};

@@ -15,6 +15,21 @@ pub struct LabelScore {
     pub share: f32,
 }
 
+impl LabelScore {
+    /// The three numbers of every label, from their logits.
+    pub fn all(logits: &[f64]) -> Vec<Self> {
+        // The largest logit is taken out first, so that no exponential overflows.
+        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+        let score = |logit: &f64| Self {
+            logit: *logit as f32,
+            probability: (1.0 / (1.0 + (-logit).exp())) as f32,
+            share: ((logit - largest).exp() / total) as f32,
+        };
+        logits.iter().map(score).collect()
+    }
+}
+
 /// Why a task could not be done.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum TaskError {
@@ -82,15 +97,7 @@ impl Classifier {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(TaskError::NotFinite { what: "a logit" });
         }
-        // The largest logit is taken out first, so that no exponential overflows.
-        let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total: f64 = logits.iter().map(|logit| (logit - largest).exp()).sum();
-        let score = |logit: &f64| LabelScore {
-            logit: *logit as f32,
-            probability: (1.0 / (1.0 + (-logit).exp())) as f32,
-            share: ((logit - largest).exp() / total) as f32,
-        };
-        Ok(logits.iter().map(score).collect())
+        Ok(LabelScore::all(&logits))
     }
 }
 

@@ -3,6 +3,8 @@
 mod batch;
 mod classify;
 pub mod dense;
+mod npy;
 
 pub use batch::Batcher;
 pub use classify::{Classifier, LabelScore, TaskError};
+pub use npy::write_npy;

@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::emoji;
+use crate::setup;
 use crate::shell::{self, cargo, root, target_dir};
 
 const DATA_RECIPE: &str = "trainer/recipes/synth/emoji-world.toml";
@@ -55,6 +56,7 @@ pub(crate) fn run(settings: &[String]) -> Result<()> {
 
 /// The shards and the tokenizer, unless they are there.
 fn render(folder: &Path, trainer: &impl Fn(&[&str]) -> Command) -> Result<()> {
+    setup::fonts()?;
     let [annotations, second_font] = emoji::sources()?;
     let recipe = root().join(DATA_RECIPE);
     // The report is written last.

@@ -36,6 +36,17 @@ pub(crate) fn vulkan() -> Result<()> {
     apt("a Vulkan driver", &["libvulkan1", "mesa-vulkan-drivers"])
 }
 
+/// What emoji world is drawn with: an emoji font with bitmaps, and letters of all its scripts.
+pub(crate) fn fonts() -> Result<()> {
+    let packages = ["fonts-noto-color-emoji", "fonts-noto-core", "fonts-noto-cjk", "fonts-dejavu-core"];
+    let is_there = |package: &&str| Path::new("/usr/share/doc").join(package).exists();
+    // Elsewhere the renderer says which font it did not find.
+    if which(&["apt-get"]).is_none() || packages.iter().all(is_there) {
+        return Ok(());
+    }
+    apt("a font of emoji world", &packages)
+}
+
 /// A Chromium to test in: `$CHROME`, or one on the PATH.
 pub(crate) fn chromium() -> Result<PathBuf> {
     let find = || env::var_os("CHROME").map(PathBuf::from).or_else(|| which(&["chromium", "chromium-browser", "google-chrome"]));

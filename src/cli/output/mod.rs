@@ -1,7 +1,6 @@
 //! Files of embeddings: `.safetensors`, `.npy`, `.parquet` and `.jsonl`, chosen by extension.
 
 mod jsonl;
-mod npy;
 mod parquet;
 mod safetensors;
 
@@ -10,10 +9,10 @@ use std::path::Path;
 
 use anyhow::Result;
 use polyglance::image::Grid;
+use polyglance::tasks::write_npy;
 use polyglance::weights::PendingFile;
 
 use super::UsageError;
-pub(crate) use npy::write_npy;
 
 /// A file format, known by its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +106,11 @@ impl Embeddings {
     pub(crate) fn write(&self, format: Format, file: PendingFile) -> Result<()> {
         match format {
             Format::Safetensors => return safetensors::write(self, file),
-            Format::Npy => file.commit(|writer| npy::write(self, writer)),
+            // `Format::check` has made sure that the rows are of one kind.
+            Format::Npy => file.commit(|writer| {
+                let rows: Vec<&[f32]> = self.rows().map(|row| row.embedding).collect();
+                write_npy(writer, &[rows.len(), self.dim], &rows)
+            }),
             Format::Parquet => file.commit(|writer| parquet::write(self, writer).map_err(std::io::Error::other)),
             Format::JsonLines => file.commit(|writer| jsonl::write(self, writer)),
         }?;

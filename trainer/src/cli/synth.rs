@@ -1,4 +1,4 @@
-//! `synth`: emoji world's shards, samples, tokenizer and contact sheets.
+//! `synth`: emoji world's shards, samples, palette, tokenizer and contact sheets.
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use polyglance_trainer::synth::{
-    Annotations, EmojiFont, Generator, Split, SynthRecipe, World, contact_sheet, write_samples, write_tokenizer,
+    Annotations, EmojiFont, Generator, Split, SynthRecipe, World, contact_sheet, write_palette, write_samples, write_tokenizer,
 };
 
 #[derive(Args)]
@@ -30,6 +30,14 @@ enum Product {
     },
     /// Writes a dozen small scenes with their labels.
     Samples {
+        #[command(flatten)]
+        sources: Sources,
+        /// Folder to write into.
+        #[arg(long, value_name = "DIR")]
+        output: PathBuf,
+    },
+    /// Writes single emoji on one sheet, with their names: what the app makes scenes of.
+    Palette {
         #[command(flatten)]
         sources: Sources,
         /// Folder to write into.
@@ -103,6 +111,10 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<()> {
         Product::Samples { sources, output } => {
             let (recipe, world) = sources.open()?;
             Ok(write_samples(&world, &recipe, &output)?)
+        }
+        Product::Palette { sources, output } => {
+            let (_, world) = sources.open()?;
+            Ok(write_palette(&world, &output)?)
         }
         Product::Tokenizer { sources, output } => {
             let (recipe, world) = sources.open()?;

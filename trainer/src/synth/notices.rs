@@ -45,3 +45,11 @@ Rendered by `polyglance-trainer synth samples` from Noto Color Emoji (copyright 
 names from Unicode CLDR annotations (copyright Unicode, Inc., Unicode License v3). `samples.json` names the right label of each image in
 every language.
 ";
+
+/// `LICENSE.md` beside the palette.
+pub(super) const PALETTE: &str = "\
+# Palette
+
+Pictures: Noto Color Emoji, copyright Google LLC, SIL Open Font License 1.1 (https://openfontlicense.org). Names: Unicode CLDR annotations,
+copyright Unicode, Inc., Unicode License v3. Put on one sheet by `polyglance-trainer synth palette`.
+";

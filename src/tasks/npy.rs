@@ -2,20 +2,15 @@
 
 use std::io::{self, Write};
 
-use super::Embeddings;
-
 const MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 /// Values start at a multiple of this many bytes.
 const ALIGNMENT: usize = 64;
 
-/// One array `[rows, dim]`; `Format::check` has made sure that the rows are of one kind.
-pub(super) fn write(embeddings: &Embeddings, writer: impl Write) -> io::Result<()> {
-    let rows: Vec<&[f32]> = embeddings.rows().map(|row| row.embedding).collect();
-    write_npy(writer, &[rows.len(), embeddings.dim], &rows)
-}
-
-/// An array of this shape, of two dimensions or more, whose values come in pieces.
-pub(crate) fn write_npy(mut writer: impl Write, shape: &[usize], pieces: &[&[f32]]) -> io::Result<()> {
+/// Writes an array of this shape, of two dimensions or more, whose values come in pieces.
+///
+/// # Errors
+/// The writer's own.
+pub fn write_npy(mut writer: impl Write, shape: &[usize], pieces: &[&[f32]]) -> io::Result<()> {
     let shape = shape.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     let mut header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}");
     // Two length bytes follow the magic, and a line feed ends the header.

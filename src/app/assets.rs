@@ -1,0 +1,51 @@
+//! Files that the interface needs: inside a native binary, and beside a page so that its code stays small.
+
+/// Fonts, emoji and sample pictures. Leaked rather than owned: there is one app in a process, and fonts must outlive it.
+#[derive(Clone, Copy, Debug)]
+pub struct Assets {
+    /// Letters, regular and strong, as OpenType files.
+    pub fonts: [&'static [u8]; 2],
+    /// A PNG of 8 × 8 emoji.
+    pub palette: &'static [u8],
+    /// Their names in JSON, in the order of the sheet.
+    pub palette_names: &'static [u8],
+    /// Scenes to begin with: names and encoded pictures.
+    pub samples: &'static [(&'static str, &'static [u8])],
+}
+
+/// Names of the samples, in the order in which they are shown; a page finds each as `demo/samples/NAME.jpg`.
+pub const SAMPLES: [&str; 12] =
+    ["cat-face", "pizza", "bicycle", "cactus", "guitar", "rocket", "butterfly", "umbrella", "strawberry", "octopus", "castle", "key"];
+
+#[cfg(not(target_family = "wasm"))]
+macro_rules! sample {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../../assets/demo/samples/", $name, ".jpg")))
+    };
+}
+
+#[cfg(not(target_family = "wasm"))]
+impl Assets {
+    /// What is compiled in.
+    pub fn inside() -> Self {
+        Self {
+            fonts: [include_bytes!("../../assets/fonts/Inter-Regular.otf"), include_bytes!("../../assets/fonts/Inter-SemiBold.otf")],
+            palette: include_bytes!("../../assets/demo/palette/palette.png"),
+            palette_names: include_bytes!("../../assets/demo/palette/palette.json"),
+            samples: &[
+                sample!("cat-face"),
+                sample!("pizza"),
+                sample!("bicycle"),
+                sample!("cactus"),
+                sample!("guitar"),
+                sample!("rocket"),
+                sample!("butterfly"),
+                sample!("umbrella"),
+                sample!("strawberry"),
+                sample!("octopus"),
+                sample!("castle"),
+                sample!("key"),
+            ],
+        }
+    }
+}

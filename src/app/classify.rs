@@ -1,0 +1,302 @@
+//! Which labels fit a picture, in three honest numbers.
+
+mod calibration;
+mod export;
+mod template;
+
+use std::collections::BTreeMap;
+
+use eframe::egui::{CentralPanel, CollapsingHeader, ComboBox, Panel, RichText, ScrollArea, Ui, pos2};
+
+use self::calibration::Calibration;
+use self::template::{TEMPLATES, Template};
+use super::bars::{bars, percent};
+use super::canvas::{draw_grid, fitted, tag, whole};
+use super::desk::Desk;
+use super::labels::Labels;
+use super::shelf::{budget_slider, demo_warning, empty, shelf};
+use super::strings::{Language, Text};
+use super::wanted::Wanted;
+use crate::engine::{Classify, Job, News, Reply, Scores, TextInfo};
+use crate::tasks::LabelScore;
+
+pub(super) struct Classification {
+    labels: Labels,
+    template: usize,
+    budget: Option<usize>,
+    calibration: Calibration,
+    shows_table: bool,
+    shows_grid: bool,
+    /// For each picture.
+    scores: BTreeMap<u64, Wanted<Question, Scores>>,
+    texts: Wanted<(u32, Vec<String>), Vec<TextInfo>>,
+    /// In which labels are shown; it stays while people type.
+    order: Vec<usize>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Question {
+    epoch: u32,
+    labels: Vec<String>,
+    template: usize,
+    budget: Option<usize>,
+}
+
+impl Classification {
+    pub(super) fn new(language: Language) -> Self {
+        let labels = match language {
+            Language::English => ["cat face", "pizza", "bicycle", "rocket", "castle", "key"],
+            Language::Japanese => ["ネコの顔", "ピザ", "自転車", "ロケット", "城", "鍵"],
+        };
+        Self {
+            labels: Labels::new(labels),
+            template: 0,
+            budget: None,
+            calibration: Calibration::default(),
+            shows_table: false,
+            shows_grid: false,
+            scores: BTreeMap::new(),
+            texts: Wanted::default(),
+            order: Vec::new(),
+        }
+    }
+
+    fn template(&self) -> &'static Template {
+        TEMPLATES.get(self.template).unwrap_or(&TEMPLATES[0])
+    }
+
+    fn question(&self, desk: &Desk) -> Question {
+        Question { epoch: desk.model.epoch, labels: self.labels.list().to_vec(), template: self.template, budget: self.budget }
+    }
+
+    /// Asks about the picture that is looked at, and of the table's others one at a time.
+    fn ask(&mut self, desk: &mut Desk) {
+        let question = self.question(desk);
+        if desk.model.info.is_none() || question.labels.is_empty() {
+            return;
+        }
+        let pictures = &desk.pictures;
+        self.scores.retain(|image, _| pictures.all().iter().any(|picture| picture.image == *image));
+        if self.scores.values().any(|wanted| wanted.pending().is_some()) {
+            return;
+        }
+        let others = pictures.all().iter().map(|picture| picture.image).filter(|_| self.shows_table);
+        let is_open = |image: &u64| self.scores.get(image).is_none_or(|wanted| !wanted.is_answer_to(&question));
+        let Some(image) = pictures.chosen.into_iter().chain(others).find(is_open) else { return };
+        let labels: Vec<Vec<String>> = question.labels.iter().map(|label| self.template().texts(label)).collect();
+        let engine = &mut desk.engine;
+        let budget = question.budget;
+        self.scores
+            .entry(image)
+            .or_default()
+            .want(question, |_| engine.send(Job::Classify(Classify { image, max_num_patches: budget, labels }), Vec::new()));
+    }
+
+    /// Asks how much of the texts the model reads.
+    fn ask_texts(&mut self, desk: &mut Desk) {
+        if desk.model.info.is_none() {
+            return;
+        }
+        let texts: Vec<String> = self.labels.list().iter().filter_map(|label| self.template().texts(label).into_iter().next()).collect();
+        let engine = &mut desk.engine;
+        self.texts.want((desk.model.epoch, texts), |(_, texts)| engine.send(Job::Tokenize { texts: texts.clone() }, Vec::new()));
+    }
+
+    pub(super) fn hear(&mut self, reply: &Reply) {
+        for wanted in self.scores.values_mut() {
+            wanted.hear(reply, |reply| if let News::Scores(scores) = &reply.news { Some(scores.clone()) } else { None });
+        }
+        self.texts.hear(reply, |reply| if let News::Texts(texts) = &reply.news { Some(texts.clone()) } else { None });
+    }
+
+    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        self.ask(desk);
+        Panel::bottom("shelf").show(ui, |ui| {
+            ui.add_space(6.0);
+            shelf(ui, desk);
+            ui.add_space(6.0);
+        });
+        Panel::right("classify side").resizable(true).default_size(400.0).min_size(320.0).show(ui, |ui| {
+            ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| self.side(ui, desk));
+        });
+        CentralPanel::default().show(ui, |ui| {
+            if desk.pictures.all().is_empty() {
+                empty(ui, desk);
+            } else if self.shows_table {
+                self.table(ui, desk);
+            } else {
+                self.picture(ui, desk);
+            }
+        });
+    }
+
+    fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        ui.add_space(4.0);
+        demo_warning(ui, desk);
+        ui.label(RichText::new(desk.text(Text::Labels)).strong());
+        let is_typing = self.labels.edit(ui, desk.text(Text::LabelsHint), 6).has_focus();
+        self.template_ui(ui, desk);
+        budget_slider(ui, desk, &mut self.budget);
+        ui.separator();
+        self.results(ui, desk, is_typing);
+        ui.separator();
+        self.texts_ui(ui, desk);
+        self.calibration.ui(ui, desk);
+        self.exports(ui, desk);
+    }
+
+    fn template_ui(&mut self, ui: &mut Ui, desk: &Desk) {
+        ui.horizontal(|ui| {
+            ui.label(desk.text(Text::Template)).on_hover_text(desk.text(Text::TemplateHint));
+            let shown = |template: &Template| template.name.unwrap_or(desk.text(Text::TemplateAsTyped));
+            ComboBox::from_id_salt("template").width(220.0).selected_text(shown(self.template())).show_ui(ui, |ui| {
+                for (index, template) in TEMPLATES.iter().enumerate() {
+                    ui.selectable_value(&mut self.template, index, shown(template));
+                }
+            });
+        });
+        if self.labels.list().iter().any(|label| self.template().is_foreign_to(label)) {
+            ui.label(RichText::new(desk.text(Text::TemplateForeign)).small().color(ui.visuals().warn_fg_color));
+        }
+    }
+
+    fn results(&mut self, ui: &mut Ui, desk: &Desk, is_typing: bool) {
+        if self.labels.list().is_empty() {
+            ui.label(desk.text(Text::NoLabels));
+            return;
+        }
+        let Some(wanted) = desk.pictures.chosen.and_then(|image| self.scores.get(&image)) else { return };
+        if let Some(failure) = wanted.failure() {
+            ui.colored_label(ui.visuals().error_fg_color, &failure.message);
+        }
+        let Some((question, scores)) = wanted.answered() else { return };
+        let (labels, is_stale) = (question.labels.clone(), !wanted.is_answer_to(&self.question(desk)));
+        let shown = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
+        let (image_millis, text_millis) = (scores.image_millis, scores.text_millis);
+        if self.order.len() != shown.len() || !is_typing {
+            self.order = (0..shown.len()).collect();
+            if !is_typing {
+                self.order.sort_by(|&a, &b| shown[b].logit.total_cmp(&shown[a].logit));
+            }
+        }
+        bars(ui, desk.language, &labels, &shown, &self.order, is_stale);
+        let millis = image_millis + text_millis;
+        if millis > 0.0 {
+            ui.label(RichText::new(format!("{} {millis:.0} ms", desk.text(Text::Faster))).small().weak());
+        }
+    }
+
+    /// The exact texts and how many tokens of them the model has room for.
+    fn texts_ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        let opened = CollapsingHeader::new(desk.text(Text::TextsRead)).show(ui, |ui| {
+            self.ask_texts(desk);
+            let Some(((_, texts), infos)) = self.texts.answered() else { return };
+            for (text, info) in texts.iter().zip(infos) {
+                ui.horizontal_wrapped(|ui| {
+                    ui.label(text);
+                    ui.label(RichText::new(format!("{} {}", info.tokens, desk.text(Text::Tokens))).small().weak());
+                    if info.truncated {
+                        ui.label(RichText::new(desk.text(Text::Truncated)).small().color(ui.visuals().warn_fg_color));
+                    }
+                });
+            }
+        });
+        if let Some(failure) = self.texts.failure().filter(|_| opened.fully_open()) {
+            ui.colored_label(ui.visuals().error_fg_color, &failure.message);
+        }
+    }
+
+    fn exports(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        let rows = self.exported(desk);
+        ui.horizontal(|ui| {
+            ui.toggle_value(&mut self.shows_table, desk.text(Text::Table));
+            ui.toggle_value(&mut self.shows_grid, desk.text(Text::Grid)).on_hover_text(desk.text(Text::GridHint));
+            ui.add_enabled_ui(!rows.pictures.is_empty(), |ui| {
+                if ui.button(desk.text(Text::ExportCsv)).clicked() {
+                    desk.host.save("polyglance.csv", rows.csv().into_bytes());
+                }
+                if ui.button(desk.text(Text::ExportJson)).clicked() {
+                    desk.host.save("polyglance.json", rows.json());
+                }
+            });
+        });
+    }
+
+    /// What is known of every picture about the labels as they are now.
+    fn exported(&self, desk: &Desk) -> export::Results {
+        let question = self.question(desk);
+        let known = |image: &u64| self.scores.get(image).filter(|wanted| wanted.is_answer_to(&question)).and_then(Wanted::answer);
+        let pictures = desk.pictures.all().iter().filter_map(|picture| {
+            let scores = known(&picture.image)?;
+            let logits = self.calibration.logits(&scores.logits, desk.model.info.as_ref());
+            Some(export::Row { picture: picture.name.clone(), grid: scores.grid, scores: LabelScore::all(&logits) })
+        });
+        export::Results {
+            model: super::models::name(desk),
+            template: self.template().pattern.to_owned(),
+            calibration: self.calibration.changed(desk.model.info.as_ref()),
+            labels: question.labels.clone(),
+            pictures: pictures.collect(),
+        }
+    }
+
+    fn picture(&mut self, ui: &mut Ui, desk: &Desk) {
+        let Some(picture) = desk.pictures.chosen() else { return };
+        let space = ui.available_rect_before_wrap();
+        let rect = fitted(picture.preview.aspect_ratio(), space);
+        ui.painter().image(picture.preview.id(), rect, whole(), eframe::egui::Color32::WHITE);
+        let grid = self.scores.get(&picture.image).and_then(|wanted| wanted.answer()).map(|scores| scores.grid);
+        let [height, width] = picture.size;
+        let mut line = format!("{} · {width} × {height}", picture.name);
+        if let Some(grid @ [rows, cols]) = grid {
+            let side = desk.model.info.as_ref().map_or(0, |info| info.patch_size);
+            line = format!("{line} → {} × {} ({rows} × {cols} {})", cols * side, rows * side, desk.text(Text::Grid).to_lowercase());
+            if self.shows_grid {
+                draw_grid(ui.painter(), rect, grid, eframe::egui::Color32::from_rgba_unmultiplied(127, 127, 127, 110));
+            }
+        }
+        tag(ui.painter(), rect, &line);
+        for (index, warning) in picture.warnings.iter().enumerate() {
+            let place = pos2(space.left() + 8.0, space.top() + 8.0 + 18.0 * index as f32);
+            let font = eframe::egui::FontId::proportional(12.0);
+            ui.painter().text(place, eframe::egui::Align2::LEFT_TOP, warning, font, ui.visuals().warn_fg_color);
+        }
+    }
+
+    /// Every picture with its best label.
+    fn table(&self, ui: &mut Ui, desk: &mut Desk) {
+        let question = self.question(desk);
+        let mut chosen = None;
+        ScrollArea::both().auto_shrink([false, false]).show(ui, |ui| {
+            eframe::egui::Grid::new("table").striped(true).num_columns(5).spacing([18.0, 6.0]).show(ui, |ui| {
+                for heading in [Text::Picture, Text::Best, Text::ShareOf, Text::Probability, Text::Logit] {
+                    ui.label(RichText::new(desk.text(heading)).small().weak());
+                }
+                ui.end_row();
+                for picture in desk.pictures.all() {
+                    if ui.selectable_label(desk.pictures.chosen == Some(picture.image), &picture.name).clicked() {
+                        chosen = Some(picture.image);
+                    }
+                    let wanted = self.scores.get(&picture.image).filter(|wanted| wanted.is_answer_to(&question));
+                    if let Some(failure) = wanted.and_then(Wanted::failure) {
+                        ui.colored_label(ui.visuals().error_fg_color, &failure.message);
+                    } else if let Some(scores) = wanted.and_then(Wanted::answer) {
+                        let scores = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
+                        if let Some(best) = (0..scores.len()).max_by(|&a, &b| scores[a].logit.total_cmp(&scores[b].logit)) {
+                            ui.label(question.labels.get(best).map(String::as_str).unwrap_or_default());
+                            ui.label(percent(scores[best].share));
+                            ui.label(percent(scores[best].probability));
+                            ui.label(format!("{:+.2}", scores[best].logit));
+                        }
+                    } else {
+                        ui.spinner();
+                    }
+                    ui.end_row();
+                }
+            });
+        });
+        if let Some(image) = chosen {
+            desk.pictures.chosen = Some(image);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What all panels share: the engine, the model that is open, the pictures, the language.
+
+use eframe::egui::Context;
+
+use super::assets::Assets;
+use super::host::Host;
+use super::pictures::Pictures;
+use super::strings::{Language, Text};
+use crate::engine::{Client, Failure, Job, ModelInfo, ModelSource, News, OpenModel, Progress, Reply, Transport};
+
+/// A connection to whatever kind of engine there is.
+pub(super) type Engine = Client<Box<dyn Transport>>;
+
+pub(super) struct Desk {
+    pub(super) engine: Engine,
+    pub(super) host: Box<dyn Host>,
+    pub(super) assets: Assets,
+    pub(super) language: Language,
+    pub(super) model: Model,
+    pub(super) pictures: Pictures,
+    /// What people should read once: saved files, failures without a place of their own.
+    pub(super) notices: Vec<Notice>,
+}
+
+/// The model, and how far it is.
+#[derive(Default)]
+pub(super) struct Model {
+    /// Goes up with every model that opens: answers of the one before are out of date.
+    pub(super) epoch: u32,
+    pub(super) info: Option<ModelInfo>,
+    opening: Option<u64>,
+    pub(super) progress: Option<Progress>,
+    pub(super) failure: Option<Failure>,
+}
+
+/// A line at the foot of the window.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    pub(super) text: String,
+    pub(super) is_failure: bool,
+}
+
+impl Desk {
+    pub(super) fn new(transport: Box<dyn Transport>, host: Box<dyn Host>, assets: Assets) -> Self {
+        let language = Language::best(&host.languages());
+        let engine = Client::new(transport);
+        Self { engine, host, assets, language, model: Model::default(), pictures: Pictures::default(), notices: Vec::new() }
+    }
+
+    /// A string in the person's language.
+    pub(super) fn text(&self, text: Text) -> &'static str {
+        text.get(self.language)
+    }
+
+    pub(super) fn open(&mut self, source: ModelSource) {
+        let job = Job::Open(OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() });
+        self.open_job(job);
+    }
+
+    fn open_job(&mut self, job: Job) {
+        if let Some(before) = self.model.opening {
+            self.engine.cancel(before);
+        }
+        // The model before is gone as soon as the engine begins.
+        self.model.info = None;
+        self.model.failure = None;
+        self.model.progress = None;
+        self.model.opening = Some(self.engine.send(job, Vec::new()));
+    }
+
+    pub(super) fn stop_opening(&mut self) {
+        if let Some(id) = self.model.opening {
+            self.engine.cancel(id);
+        }
+    }
+
+    /// Whether a model is being opened.
+    pub(super) fn is_opening(&self) -> bool {
+        self.model.opening.is_some()
+    }
+
+    /// Takes replies about the model and the pictures.
+    pub(super) fn hear(&mut self, context: &Context, reply: &Reply) {
+        if let News::Failed(failure) = &reply.news
+            && reply.id == 0
+        {
+            // Nobody's: the page and its worker are of different builds.
+            self.complain(&failure.message);
+        }
+        if self.model.opening == Some(reply.id) {
+            self.model.hear(reply);
+        }
+        if let Some(failure) = self.pictures.hear(context, reply) {
+            self.complain(failure);
+        }
+    }
+
+    /// Whether anything is under way.
+    pub(super) fn is_busy(&self) -> bool {
+        self.engine.pending() > 0
+    }
+
+    /// Shows a failure that has no place of its own.
+    pub(super) fn complain(&mut self, text: impl Into<String>) {
+        self.notices.push(Notice { text: text.into(), is_failure: true });
+    }
+
+    pub(super) fn say(&mut self, text: impl Into<String>) {
+        self.notices.push(Notice { text: text.into(), is_failure: false });
+    }
+}
+
+impl Model {
+    fn hear(&mut self, reply: &Reply) {
+        match &reply.news {
+            News::Progress(progress) => self.progress = Some(*progress),
+            News::Opened(info) => {
+                self.info = Some(info.as_ref().clone());
+                self.epoch += 1;
+            }
+            News::Failed(failure) => self.failure = Some(failure.clone()),
+            _ => {}
+        }
+        if reply.news.is_last() {
+            self.opening = None;
+            self.progress = None;
+        }
+    }
+
+    /// Whether it is the small one inside, which knows emoji only.
+    pub(super) fn is_demo(&self) -> bool {
+        self.info.as_ref().is_some_and(|info| info.source == ModelSource::Demo)
+    }
+}

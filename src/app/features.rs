@@ -1,0 +1,312 @@
+//! What the patches of a picture say, as colours over it.
+
+mod view;
+
+use eframe::egui::{
+    CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind,
+    TextureOptions, Ui, pos2,
+};
+
+use self::view::{Kind, Settings};
+use super::canvas::{Layer, draw_grid, fitted, tag, whole};
+use super::desk::Desk;
+use super::maps::{PatchMap, patch_map};
+use super::pictures::Picture;
+use super::shelf::{budget_slider, demo_warning, empty, shelf};
+use super::strings::Text;
+use super::wanted::Wanted;
+use crate::engine::{Job, Reply, ViewJob, ViewOf};
+use crate::kernels::Size;
+use crate::tasks::dense::{Interpolation, blend, hue};
+
+pub(super) struct FeatureViews {
+    settings: Settings,
+    map: Wanted<Question, PatchMap>,
+    /// The features themselves, asked for when they are saved.
+    saved: Wanted<Question, PatchMap>,
+    wants_npy: bool,
+    layer: Layer,
+    /// What the layer shows.
+    painted: Option<(Question, Look)>,
+    /// Shares of the picture of each label or group.
+    shares: Vec<f64>,
+    /// What the darkest and the brightest colour stand for.
+    range: Option<[f32; 2]>,
+    /// The patch that was clicked, as shares of the picture.
+    pinned: Option<[f32; 2]>,
+    pointed: Option<[f32; 2]>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Question {
+    epoch: u32,
+    job: ViewJob,
+}
+
+/// How a map is painted.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Look {
+    interpolation: Interpolation,
+    head: Option<usize>,
+}
+
+impl Default for FeatureViews {
+    fn default() -> Self {
+        Self {
+            settings: Settings::default(),
+            map: Wanted::default(),
+            saved: Wanted::default(),
+            wants_npy: false,
+            layer: Layer::default(),
+            painted: None,
+            shares: Vec::new(),
+            range: None,
+            pinned: None,
+            pointed: None,
+        }
+    }
+}
+
+impl FeatureViews {
+    pub(super) fn hear(&mut self, reply: &Reply) {
+        self.map.hear(reply, patch_map);
+        self.saved.hear(reply, patch_map);
+    }
+
+    fn job(&self, image: u64, view: ViewOf) -> ViewJob {
+        let settings = &self.settings;
+        // Phrases and attention are of the last layer: they need the pooling head.
+        let layer = settings.layer.filter(|_| settings.kind.has_layers());
+        ViewJob { image, max_num_patches: settings.budget, layer, mask_outliers: settings.masks_outliers, view }
+    }
+
+    /// The question that the settings ask of a picture; none while something is missing.
+    fn question(&self, desk: &Desk) -> Option<Question> {
+        let image = desk.pictures.chosen()?.image;
+        let grid = self.map.answered().filter(|(question, _)| question.job.image == image).map(|(_, map)| map.map.grid);
+        let place = self.pointed.or(self.pinned).unwrap_or([0.5, 0.5]);
+        // The grid is known once the picture was looked at; until then the patch is guessed from a square.
+        let (rows, cols) = grid.map_or((1, 1), |grid| (grid.rows, grid.cols));
+        let of = |share: f32, count: usize| ((share * count as f32) as usize).min(count.saturating_sub(1));
+        let patch = ViewOf::Similar { row: of(place[1], rows), col: of(place[0], cols) };
+        let view = self.settings.view(patch)?;
+        Some(Question { epoch: desk.model.epoch, job: self.job(image, view) })
+    }
+
+    fn ask(&mut self, desk: &mut Desk) {
+        if desk.model.info.is_none() {
+            return;
+        }
+        if let Some(question) = self.question(desk) {
+            let engine = &mut desk.engine;
+            self.map.want(question, |question| engine.send(Job::View(question.job.clone()), Vec::new()));
+        }
+        self.save_npy(desk);
+    }
+
+    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        self.ask(desk);
+        Panel::bottom("shelf").show(ui, |ui| {
+            ui.add_space(6.0);
+            shelf(ui, desk);
+            ui.add_space(6.0);
+        });
+        Panel::right("features side").resizable(true).default_size(320.0).min_size(280.0).show(ui, |ui| {
+            ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| self.side(ui, desk));
+        });
+        CentralPanel::default().show(ui, |ui| {
+            if desk.pictures.all().is_empty() {
+                empty(ui, desk);
+            } else {
+                self.picture(ui, desk);
+            }
+        });
+    }
+
+    fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        ui.add_space(4.0);
+        demo_warning(ui, desk);
+        ui.label(RichText::new(desk.text(Text::View)).strong());
+        for (kind, name, hint) in view::KINDS {
+            ui.radio_value(&mut self.settings.kind, kind, desk.text(name)).on_hover_text(desk.text(hint));
+        }
+        ui.separator();
+        self.kind_ui(ui, desk);
+        budget_slider(ui, desk, &mut self.settings.budget);
+        self.layer_ui(ui, desk);
+        ui.add(Slider::new(&mut self.settings.opacity, 0.0..=1.0).text(desk.text(Text::Opacity)));
+        ui.checkbox(&mut self.settings.is_smooth, desk.text(Text::Smooth));
+        ui.checkbox(&mut self.settings.shows_grid, desk.text(Text::Grid));
+        ui.separator();
+        self.legend(ui, desk);
+        self.saving(ui, desk);
+    }
+
+    fn kind_ui(&mut self, ui: &mut Ui, desk: &Desk) {
+        let settings = &mut self.settings;
+        match settings.kind {
+            Kind::Similar => drop(ui.label(desk.text(Text::PointAt))),
+            Kind::Groups => drop(ui.add(Slider::new(&mut settings.groups, 2..=16).text(desk.text(Text::Count)))),
+            Kind::Phrase | Kind::Segment => drop(settings.phrases.edit(ui, desk.text(Text::PhrasesHint), 5)),
+            Kind::Attention => {
+                let heads = self.map.answer().map_or(1, |map| map.map.channels);
+                let name = |head: Option<usize>| {
+                    head.map_or(desk.text(Text::AllHeads).to_owned(), |head| format!("{} {}", desk.text(Text::Head), head + 1))
+                };
+                ComboBox::from_id_salt("head").selected_text(name(settings.head)).show_ui(ui, |ui| {
+                    ui.selectable_value(&mut settings.head, None, name(None));
+                    for head in 0..heads {
+                        ui.selectable_value(&mut settings.head, Some(head), name(Some(head)));
+                    }
+                });
+            }
+            Kind::Components => {}
+        }
+    }
+
+    fn layer_ui(&mut self, ui: &mut Ui, desk: &Desk) {
+        let Some(depth) = desk.model.info.as_ref().map(|info| info.depth) else { return };
+        if !self.settings.kind.has_layers() {
+            return;
+        }
+        self.settings.layer = self.settings.layer.filter(|layer| *layer < depth);
+        let name = |layer: Option<usize>| layer.map_or(desk.text(Text::LastLayer).to_owned(), |layer| (layer + 1).to_string());
+        ui.horizontal(|ui| {
+            ui.label(desk.text(Text::Layer));
+            ComboBox::from_id_salt("layer").selected_text(name(self.settings.layer)).show_ui(ui, |ui| {
+                ui.selectable_value(&mut self.settings.layer, None, name(None));
+                for layer in (0..depth).rev() {
+                    ui.selectable_value(&mut self.settings.layer, Some(layer), name(Some(layer)));
+                }
+            });
+        });
+        ui.checkbox(&mut self.settings.masks_outliers, desk.text(Text::MaskOutliers));
+        if let Some(outliers) = self.map.answer().map(|map| &map.outliers).filter(|outliers| !outliers.is_empty()) {
+            let names: Vec<String> = outliers.iter().map(usize::to_string).collect();
+            ui.label(RichText::new(format!("{}: {}", desk.text(Text::Outliers), names.join(", "))).small().weak());
+        }
+    }
+
+    /// What the colours mean.
+    fn legend(&self, ui: &mut Ui, desk: &Desk) {
+        if let Some(failure) = self.map.failure() {
+            ui.colored_label(ui.visuals().error_fg_color, &failure.message);
+        }
+        if let Some([least, greatest]) = self.range {
+            ui.label(RichText::new(format!("{least:.3} … {greatest:.3}")).small().weak());
+        }
+        let labels = self.settings.phrases.list();
+        for (index, share) in self.shares.iter().enumerate() {
+            let [r, g, b] = hue(index);
+            ui.horizontal(|ui| {
+                let (rect, _) = ui.allocate_exact_size([14.0, 14.0].into(), Sense::hover());
+                ui.painter().rect_filled(rect, 3.0, Color32::from_rgb(r, g, b));
+                let name = match self.settings.kind {
+                    Kind::Segment => labels.get(index).cloned().unwrap_or_default(),
+                    _ => format!("{} {}", desk.text(Text::ViewGroups), index + 1),
+                };
+                ui.label(name);
+                ui.label(RichText::new(format!("{:.0} %", 100.0 * share)).weak());
+            });
+        }
+    }
+
+    fn picture(&mut self, ui: &mut Ui, desk: &Desk) {
+        let Some(picture) = desk.pictures.chosen() else { return };
+        let rect = fitted(picture.preview.aspect_ratio(), ui.available_rect_before_wrap());
+        let response = ui.interact(rect, ui.scope_id().with("features picture"), Sense::click());
+        let share = |place: Pos2| [(place.x - rect.left()) / rect.width(), (place.y - rect.top()) / rect.height()];
+        self.pointed = response.hover_pos().map(share).filter(|_| self.settings.kind == Kind::Similar);
+        if response.clicked() {
+            self.pinned = self.pointed;
+        }
+        self.paint_map(ui, picture);
+        ui.painter().image(picture.preview.id(), rect, whole(), Color32::WHITE);
+        let answered = self.map.answered().filter(|(question, _)| question.job.image == picture.image);
+        let Some((question, map)) = answered else { return };
+        self.layer.draw(ui.painter(), rect, self.settings.opacity);
+        let grid = [map.map.grid.rows, map.map.grid.cols];
+        if self.settings.shows_grid {
+            draw_grid(ui.painter(), rect, grid, Color32::from_rgba_unmultiplied(127, 127, 127, 110));
+        }
+        if let ViewOf::Similar { row, col } = question.job.view {
+            let step = [rect.width() / grid[1] as f32, rect.height() / grid[0] as f32];
+            let corner = pos2(rect.left() + col as f32 * step[0], rect.top() + row as f32 * step[1]);
+            let patch = Rect::from_min_size(corner, step.into());
+            ui.painter().rect_stroke(patch, 0.0, Stroke::new(2.0, Color32::WHITE), StrokeKind::Inside);
+        }
+        tag(ui.painter(), rect, &format!("{} · {} × {} {}", picture.name, grid[0], grid[1], desk.text(Text::Grid).to_lowercase()));
+    }
+
+    /// Paints the map anew where the answer or the look has changed.
+    fn paint_map(&mut self, ui: &Ui, picture: &Picture) {
+        let Some((question, map)) = self.map.answered().filter(|(question, _)| question.job.image == picture.image) else { return };
+        let interpolation = if self.settings.is_smooth { Interpolation::Bilinear } else { Interpolation::Nearest };
+        let look = Look { interpolation, head: self.settings.head };
+        if self.painted.as_ref().is_some_and(|(painted, with)| painted == question && *with == look) {
+            return;
+        }
+        let size = Size { height: picture.pixels.height() as usize, width: picture.pixels.width() as usize };
+        let (map, palette) = view::coloured(&question.job.view, &map.map, look.head);
+        let painted = map.paint(size, interpolation, palette);
+        self.layer.set(ui.ctx(), "features", ColorImage::from_rgb([size.width, size.height], &painted.colours), TextureOptions::LINEAR);
+        self.shares = painted.shares;
+        self.range = painted.range;
+        self.painted = Some((question.clone(), look));
+    }
+
+    fn saving(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        ui.horizontal(|ui| {
+            let is_known = desk.pictures.chosen().is_some() && self.map.answer().is_some();
+            ui.add_enabled_ui(is_known, |ui| {
+                if ui.button(desk.text(Text::SavePng)).clicked() {
+                    self.save_png(desk);
+                }
+                if ui.button(desk.text(Text::SaveNpy)).clicked() {
+                    self.wants_npy = true;
+                }
+            });
+            if self.wants_npy {
+                ui.spinner();
+            }
+        });
+    }
+
+    fn save_png(&self, desk: &mut Desk) {
+        let Some(picture) = desk.pictures.chosen() else { return };
+        let Some((question, map)) = self.map.answered().filter(|(question, _)| question.job.image == picture.image) else { return };
+        let interpolation = if self.settings.is_smooth { Interpolation::Bilinear } else { Interpolation::Nearest };
+        let size = Size { height: picture.pixels.height() as usize, width: picture.pixels.width() as usize };
+        let (map, palette) = view::coloured(&question.job.view, &map.map, self.settings.head);
+        let blended = blend(&picture.pixels, &map.paint(size, interpolation, palette).colours, self.settings.opacity);
+        let mut png = std::io::Cursor::new(Vec::new());
+        let name = format!("{}-{}.png", stem(&picture.name), self.settings.kind.file_name());
+        match blended.write_to(&mut png, image::ImageFormat::Png) {
+            Ok(()) => desk.host.save(&name, png.into_inner()),
+            Err(error) => desk.complain(format!("{name}: {error}")),
+        }
+    }
+
+    /// Asks for the features of the chosen picture and hands them to the host when they are in.
+    fn save_npy(&mut self, desk: &mut Desk) {
+        let Some(picture) = desk.pictures.chosen().filter(|_| self.wants_npy) else { return };
+        let name = format!("{}.npy", stem(&picture.name));
+        let question = Question { epoch: desk.model.epoch, job: self.job(picture.image, ViewOf::Features) };
+        if !self.saved.is_answer_to(&question) {
+            let engine = &mut desk.engine;
+            return self.saved.want(question, |question| engine.send(Job::View(question.job.clone()), Vec::new()));
+        }
+        self.wants_npy = false;
+        let failure = match (self.saved.answer().map(|map| view::npy(&map.map)), self.saved.failure()) {
+            (Some(Ok(file)), _) => return desk.host.save(&name, file),
+            (Some(Err(error)), _) => error.to_string(),
+            (None, failure) => failure.map(ToString::to_string).unwrap_or_default(),
+        };
+        desk.complain(format!("{name}: {failure}"));
+    }
+}
+
+/// A file's name without its ending.
+fn stem(name: &str) -> &str {
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
+}

@@ -1,0 +1,56 @@
+//! Lines that people type: one label or phrase each.
+
+use eframe::egui::{Response, TextEdit, Ui};
+
+/// More would be a list for the command line.
+pub(super) const MAX_LABELS: usize = 1000;
+
+/// Labels as text, and as a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Labels {
+    text: String,
+    list: Vec<String>,
+}
+
+impl Labels {
+    pub(super) fn new(lines: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        let lines: Vec<String> = lines.into_iter().map(Into::into).collect();
+        let text = lines.join("\n");
+        Self { list: list_of(&text), text }
+    }
+
+    /// The labels, without blank lines and repetitions.
+    pub(super) fn list(&self) -> &[String] {
+        &self.list
+    }
+
+    pub(super) fn edit(&mut self, ui: &mut Ui, hint: &str, rows: usize) -> Response {
+        let editor = TextEdit::multiline(&mut self.text).hint_text(hint).desired_rows(rows).desired_width(f32::INFINITY);
+        let response = ui.add(editor);
+        if response.changed() {
+            self.list = list_of(&self.text);
+        }
+        response
+    }
+}
+
+fn list_of(text: &str) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if list.len() < MAX_LABELS && !list.iter().any(|known| known == line) {
+            list.push(line.to_owned());
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_labels_once_each() {
+        assert_eq!(Labels::new(["  a cat ", "", "猫", "a cat"]).list(), ["a cat", "猫"]);
+        assert_eq!(Labels::new((0..2000).map(|number| number.to_string())).list().len(), MAX_LABELS);
+    }
+}

@@ -1,0 +1,254 @@
+//! The interface, the same in a window and on a page.
+//!
+//! ```text
+//! App ── panels (stage, classify, features) ── Wanted ── Desk ── engine::Client
+//!                                                          └── Host: files, links, languages
+//! ```
+//!
+//! Panels are drawn anew for every frame and say each time what they [want](wanted::Wanted) to know; nothing here waits, and nothing here knows how
+//! an answer is computed.
+
+mod assets;
+mod bars;
+mod canvas;
+mod classify;
+mod desk;
+mod features;
+mod host;
+mod labels;
+mod link;
+mod maps;
+mod models;
+mod pictures;
+mod shelf;
+mod stage;
+mod strings;
+mod theme;
+mod wanted;
+
+use eframe::egui::{Button, Context, Key, Modifiers, Panel, ProgressBar, RichText, Theme, Ui, vec2};
+
+pub use self::assets::{Assets, SAMPLES};
+use self::classify::Classification;
+use self::desk::Desk;
+use self::features::FeatureViews;
+pub use self::host::{Arrival, Host};
+use self::models::ModelPicker;
+use self::stage::Stage;
+use self::strings::Text;
+use crate::engine::{ModelSource, Progress, Transport};
+
+/// The whole interface.
+pub struct App {
+    desk: Desk,
+    workspace: Workspace,
+    stage: Stage,
+    classification: Classification,
+    features: FeatureViews,
+    models: ModelPicker,
+}
+
+/// What people are at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Workspace {
+    Stage,
+    Classify,
+    Features,
+}
+
+const WORKSPACES: [(Workspace, Text, Text); 3] = [
+    (Workspace::Stage, Text::Stage, Text::StageHint),
+    (Workspace::Classify, Text::Classify, Text::ClassifyHint),
+    (Workspace::Features, Text::Features, Text::FeaturesHint),
+];
+
+impl App {
+    /// Starts the engine and opens the model inside.
+    pub fn new(context: &Context, transport: Box<dyn Transport>, host: Box<dyn Host>, assets: Assets) -> Self {
+        theme::install(context, assets.fonts);
+        let fragment = host.fragment();
+        let mut desk = Desk::new(transport, host, assets);
+        desk.open(ModelSource::Demo);
+        let stage = Stage::new(&desk.assets, &fragment, desk.language.code());
+        let classification = Classification::new(desk.language);
+        Self { desk, workspace: Workspace::Stage, stage, classification, features: FeatureViews::default(), models: ModelPicker::default() }
+    }
+
+    /// Takes what has come in.
+    fn receive(&mut self, context: &Context) {
+        for reply in self.desk.engine.receive() {
+            self.desk.hear(context, &reply);
+            self.stage.hear(context, &reply);
+            self.classification.hear(&reply);
+            self.features.hear(&reply);
+        }
+        for arrival in self.desk.host.arrivals() {
+            match arrival {
+                Arrival::Picture { name, bytes } => {
+                    self.desk.pictures.add(&mut self.desk.engine, name, bytes);
+                    self.leave_stage();
+                }
+                Arrival::Model(name) => self.desk.open(ModelSource::Named(name)),
+                Arrival::Saved(name) => self.desk.say(format!("{}: {name}", self.desk.text(Text::Saved))),
+                Arrival::Failed(text) => self.desk.complain(text),
+            }
+        }
+    }
+
+    /// Pictures have their place in the other workspaces.
+    fn leave_stage(&mut self) {
+        if self.workspace == Workspace::Stage {
+            self.workspace = Workspace::Classify;
+        }
+    }
+
+    fn take_dropped(&mut self, context: &Context) {
+        let dropped = context.input(|input| input.raw.dropped_files.clone());
+        if !dropped.is_empty() {
+            self.desk.host.take(dropped);
+        }
+    }
+
+    fn shortcuts(&mut self, context: &Context) {
+        for (index, (workspace, ..)) in WORKSPACES.iter().enumerate() {
+            let key = [Key::Num1, Key::Num2, Key::Num3][index];
+            if context.input_mut(|input| input.consume_key(Modifiers::ALT, key)) {
+                self.workspace = *workspace;
+            }
+        }
+        for (key, by) in [(Key::PageUp, -1), (Key::PageDown, 1)] {
+            if context.input_mut(|input| input.consume_key(Modifiers::ALT, key)) {
+                self.desk.pictures.step(by);
+            }
+        }
+        if context.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::O)) {
+            self.desk.host.pick_pictures();
+        }
+    }
+
+    /// Draws everything.
+    pub fn show(&mut self, ui: &mut Ui) {
+        let context = ui.ctx().clone();
+        self.receive(&context);
+        self.take_dropped(&context);
+        self.shortcuts(&context);
+        Panel::top("top").show(ui, |ui| self.top(ui));
+        Panel::bottom("status").show(ui, |ui| self.status(ui));
+        self.models.ui(&context, &mut self.desk);
+        match self.workspace {
+            Workspace::Stage => self.stage.ui(ui, &mut self.desk),
+            Workspace::Classify => self.classification.ui(ui, &mut self.desk),
+            Workspace::Features => self.features.ui(ui, &mut self.desk),
+        }
+        if self.desk.is_busy() {
+            // On a page nothing else may wake it while the worker computes.
+            context.request_repaint_after(std::time::Duration::from_millis(100));
+        }
+    }
+
+    fn top(&mut self, ui: &mut Ui) {
+        ui.add_space(4.0);
+        ui.horizontal_wrapped(|ui| {
+            ui.label(RichText::new("Polyglance").font(theme::strong(17.0)));
+            ui.add_space(8.0);
+            for (index, (workspace, name, hint)) in WORKSPACES.into_iter().enumerate() {
+                let hint = format!("{} (Alt+{})", self.desk.text(hint), index + 1);
+                let text = RichText::new(self.desk.text(name)).size(15.0);
+                if ui.selectable_label(self.workspace == workspace, text).on_hover_text(hint).clicked() {
+                    self.workspace = workspace;
+                }
+            }
+            ui.add_space(8.0);
+            let model = models::name(&self.desk);
+            if ui.button(format!("{}: {model}", self.desk.text(Text::Model))).on_hover_text(self.desk.text(Text::ModelHint)).clicked() {
+                self.models.is_open = true;
+            }
+            self.preferences(ui);
+        });
+        ui.add_space(2.0);
+    }
+
+    fn preferences(&mut self, ui: &mut Ui) {
+        if ui.button(self.desk.text(Text::OtherLanguage)).clicked() {
+            self.desk.language = self.desk.language.other();
+        }
+        let other = if ui.visuals().dark_mode { (Text::LightTheme, Theme::Light) } else { (Text::DarkTheme, Theme::Dark) };
+        if ui.button(self.desk.text(other.0)).on_hover_text(self.desk.text(Text::ThemeHint)).clicked() {
+            ui.ctx().set_theme(other.1);
+        }
+    }
+
+    /// The foot: what is being done, where it runs, what people should know.
+    fn status(&mut self, ui: &mut Ui) {
+        ui.add_space(2.0);
+        let mut closed = None;
+        for (index, notice) in self.desk.notices.iter().enumerate() {
+            ui.horizontal_wrapped(|ui| {
+                let colour = if notice.is_failure { ui.visuals().error_fg_color } else { ui.visuals().text_color() };
+                ui.colored_label(colour, &notice.text);
+                if ui.small_button(self.desk.text(Text::Close)).clicked() {
+                    closed = Some(index);
+                }
+            });
+        }
+        if let Some(index) = closed {
+            self.desk.notices.remove(index);
+        }
+        ui.horizontal_wrapped(|ui| self.device_line(ui));
+        ui.add_space(2.0);
+    }
+
+    fn device_line(&mut self, ui: &mut Ui) {
+        let desk = &mut self.desk;
+        if let Some(failure) = desk.model.failure.clone() {
+            ui.colored_label(ui.visuals().error_fg_color, &failure.message);
+            if ui.button(desk.text(Text::DemoModel)).clicked() {
+                desk.open(ModelSource::Demo);
+            }
+        } else if desk.is_opening() {
+            ui.add(ProgressBar::new(desk.model.progress.map_or(0.0, fraction)).desired_width(160.0).desired_height(8.0));
+            ui.label(opening_text(desk));
+            if ui.add(Button::new(desk.text(Text::Cancel)).min_size(vec2(0.0, 0.0))).clicked() {
+                desk.stop_opening();
+            }
+        } else if let Some(info) = &desk.model.info {
+            let line = ui.label(RichText::new(&info.device).small()).on_hover_text(desk.text(Text::DeviceHint));
+            if let Some(reason) = &info.device_reason {
+                line.on_hover_text(reason);
+                ui.label(RichText::new(reason).small().color(ui.visuals().warn_fg_color));
+            }
+            ui.label(RichText::new(format!("· {}", desk.text(Text::Offline))).small().weak());
+        } else {
+            ui.label(desk.text(Text::NoModel));
+        }
+    }
+}
+
+fn fraction(progress: Progress) -> f32 {
+    progress.done as f32 / progress.total.max(1) as f32
+}
+
+fn opening_text(desk: &Desk) -> String {
+    use crate::engine::Stage as Step;
+    let Some(progress) = desk.model.progress else { return desk.text(Text::Loading).to_owned() };
+    let step = match progress.stage {
+        Step::Download => Text::StageDownload,
+        Step::Load => Text::StageLoad,
+        Step::VisionTower => Text::StageVision,
+        Step::TextTower => Text::StageTextTower,
+        Step::Texts => Text::StageTexts,
+        Step::Image => Text::StageImage,
+    };
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let amount = match progress.stage {
+        Step::Download => format!(" ({:.0} / {:.0} MB)", megabytes(progress.done), megabytes(progress.total)),
+        _ => String::new(),
+    };
+    format!("{}: {}{amount}", desk.text(Text::Loading), desk.text(step))
+}
+
+impl eframe::App for App {
+    fn ui(&mut self, ui: &mut Ui, _frame: &mut eframe::Frame) {
+        self.show(ui);
+    }
+}

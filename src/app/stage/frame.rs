@@ -1,0 +1,193 @@
+//! The frame of the stage: what one sees, drags and pulls.
+
+use eframe::egui::{
+    Color32, CursorIcon, EventFilter, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+};
+
+use super::super::canvas::{draw_grid, fitted, tag};
+use super::super::desk::Desk;
+use super::super::strings::Text;
+use super::super::theme::ACCENT;
+use super::palette::Palette;
+use super::scene::{MAX_ASPECT, SIZES};
+use super::{Stage, compose};
+
+/// Points beside the frame's right edge at which it can be pulled.
+const HANDLE: f32 = 14.0;
+
+impl Stage {
+    pub(super) fn frame_ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
+        let space = ui.available_rect_before_wrap();
+        let rect = fitted(self.scene.aspect, space.shrink2(vec2(HANDLE + 4.0, 8.0)));
+        let response = ui.interact(rect, ui.scope_id().with("frame"), Sense::click_and_drag());
+        self.speak(&response, desk);
+        self.pull(ui, desk, space, rect);
+        self.drag(ui, rect, &response);
+        if response.has_focus() {
+            // Arrows move the emoji here, not the focus.
+            let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
+            ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+            self.keys(ui);
+        }
+        self.drop_carried(ui, rect, desk);
+        self.paint(ui, desk, rect, &response);
+    }
+
+    /// The scene in words, for screen readers.
+    fn speak(&self, response: &Response, desk: &Desk) {
+        let names: Vec<&str> = self.scene.items.iter().map(|item| self.palette.name(item.emoji, desk.language.code())).collect();
+        let spoken = format!("{}: {}", desk.text(Text::Stage), names.join(", "));
+        response.widget_info(|| WidgetInfo::labeled(Role::Image, true, spoken.clone()));
+    }
+
+    /// The handle at the right edge changes the frame's shape.
+    fn pull(&mut self, ui: &Ui, desk: &Desk, space: Rect, rect: Rect) {
+        let edge = Rect::from_center_size(pos2(rect.right() + HANDLE / 2.0, rect.center().y), vec2(HANDLE, rect.height().max(64.0)));
+        let handle = ui.interact(edge, ui.scope_id().with("pull"), Sense::drag()).on_hover_cursor(CursorIcon::ResizeHorizontal);
+        let is_used = handle.dragged() || handle.hovered() || handle.has_focus();
+        if handle.dragged()
+            && let Some(pointer) = handle.interact_pointer_pos()
+        {
+            // Half of the frame is left of the middle: the pointer tells how wide it shall be where there is room, and how low where not.
+            let half = (pointer.x - space.center().x - HANDLE / 2.0).max(8.0);
+            let height = rect.height().min(space.height());
+            let aspect = if rect.width() >= space.width() - 2.0 * HANDLE - 10.0 {
+                self.scene.aspect * (1.0 + handle.drag_delta().x / 120.0)
+            } else {
+                2.0 * half / height
+            };
+            self.scene.aspect = aspect;
+        }
+        if handle.has_focus() {
+            let step = ui.input(|input| i32::from(input.key_pressed(Key::ArrowRight)) - i32::from(input.key_pressed(Key::ArrowLeft)));
+            self.scene.aspect *= 1.1f32.powi(step);
+        }
+        self.scene.aspect = self.scene.aspect.clamp(1.0 / MAX_ASPECT, MAX_ASPECT);
+        let bar = Rect::from_center_size(edge.center(), vec2(5.0, 44.0));
+        ui.painter().rect_filled(
+            bar,
+            2.5,
+            if is_used { ACCENT } else { ui.visuals().widgets.inactive.bg_fill.lerp_to_gamma(ui.visuals().text_color(), 0.35) },
+        );
+        let spoken = format!("{}: {:.2}", desk.text(Text::Frame), self.scene.aspect);
+        handle.widget_info(|| WidgetInfo::labeled(Role::Slider, true, spoken.clone()));
+        handle.on_hover_text(desk.text(Text::FrameHint));
+    }
+
+    /// A place on the screen as shares of the frame.
+    fn share(rect: Rect, place: Pos2) -> [f32; 2] {
+        [(place.x - rect.left()) / rect.width(), (place.y - rect.top()) / rect.height()]
+    }
+
+    fn drag(&mut self, ui: &Ui, rect: Rect, response: &Response) {
+        let pointer = response.interact_pointer_pos().map(|place| Self::share(rect, place));
+        if let Some(place) = pointer.filter(|_| response.drag_started() || response.clicked()) {
+            self.selected = self.scene.item_at(place);
+            response.request_focus();
+        }
+        if response.double_clicked() {
+            self.remove_selected();
+        }
+        if response.dragged()
+            && let Some(item) = self.selected.and_then(|index| self.scene.items.get_mut(index))
+        {
+            let delta = response.drag_delta();
+            for (center, moved) in item.center.iter_mut().zip([delta.x / rect.width(), delta.y / rect.height()]) {
+                *center = (*center + moved).clamp(0.0, 1.0);
+            }
+        }
+        let hovered = response.hover_pos().and_then(|place| self.scene.item_at(Self::share(rect, place)));
+        if let Some(item) = hovered.and_then(|index| self.scene.items.get_mut(index)) {
+            ui.ctx().set_cursor_icon(if response.dragged() { CursorIcon::Grabbing } else { CursorIcon::Grab });
+            let scroll = ui.input(|input| input.smooth_scroll_delta().y);
+            item.size = (item.size * (scroll / 300.0).exp()).clamp(SIZES[0], SIZES[1]);
+        }
+    }
+
+    fn keys(&mut self, ui: &Ui) {
+        let count = self.scene.items.len();
+        let pressed = |key| ui.input(|input| input.key_pressed(key));
+        if pressed(Key::N) && count > 0 {
+            self.selected = Some(self.selected.map_or(0, |index| (index + 1) % count));
+        }
+        if pressed(Key::Delete) || pressed(Key::Backspace) {
+            return self.remove_selected();
+        }
+        let Some(item) = self.selected.and_then(|index| self.scene.items.get_mut(index)) else { return };
+        let arrows =
+            [(Key::ArrowLeft, [-0.02, 0.0]), (Key::ArrowRight, [0.02, 0.0]), (Key::ArrowUp, [0.0, -0.02]), (Key::ArrowDown, [0.0, 0.02])];
+        for (key, step) in arrows {
+            if pressed(key) {
+                item.center.iter_mut().zip(step).for_each(|(center, step)| *center = (*center + step).clamp(0.0, 1.0));
+            }
+        }
+        let either = |a, b| f32::from(i8::from(pressed(a)) - i8::from(pressed(b)));
+        item.size =
+            (item.size * 1.1f32.powf(either(Key::Plus, Key::Minus) + either(Key::Equals, Key::Minus).max(0.0))).clamp(SIZES[0], SIZES[1]);
+        item.angle += 0.1 * either(Key::CloseBracket, Key::OpenBracket);
+    }
+
+    fn remove_selected(&mut self) {
+        if let Some(index) = self.selected.take().filter(|index| *index < self.scene.items.len()) {
+            self.scene.items.remove(index);
+        }
+    }
+
+    /// An emoji from the palette lands where the pointer lets it go.
+    fn drop_carried(&mut self, ui: &Ui, rect: Rect, desk: &mut Desk) {
+        if !ui.input(|input| input.pointer.any_released()) {
+            return;
+        }
+        let Some(emoji) = self.carried.take() else { return };
+        if let Some(place) = ui.ctx().pointer_latest_pos().filter(|place| rect.contains(*place)) {
+            self.put(emoji, Some(Self::share(rect, place)), desk);
+        }
+    }
+
+    fn paint(&mut self, ui: &Ui, desk: &Desk, rect: Rect, response: &Response) {
+        let painter = ui.painter().with_clip_rect(rect.expand(1.0));
+        painter.add(Shape::mesh(self.background_mesh(rect)));
+        let scene_side = (rect.width() * rect.height()).sqrt();
+        let texture = self.palette.texture(ui.ctx()).id();
+        for (index, item) in self.scene.items.iter().enumerate() {
+            let center = rect.min + vec2(item.center[0] * rect.width(), item.center[1] * rect.height());
+            let place = Rect::from_center_size(center, vec2(1.0, 1.0) * item.size * scene_side);
+            let mut mesh = Mesh::with_texture(texture);
+            mesh.add_rect_with_uv(place, Palette::uv(item.emoji), Color32::WHITE);
+            mesh.rotate(eframe::egui::emath::Rot2::from_angle(item.angle), center);
+            painter.add(Shape::mesh(mesh));
+            if self.selected == Some(index) && response.has_focus() {
+                painter.rect_stroke(place, 10.0, Stroke::new(1.5, ACCENT), StrokeKind::Outside);
+            }
+        }
+        self.results.draw_heat(&painter, rect);
+        if let Some(grid) = self.results.grid() {
+            if self.shows_grid {
+                draw_grid(&painter, rect, grid, Color32::from_rgba_unmultiplied(127, 127, 127, 70));
+            }
+            let [rows, cols] = grid;
+            tag(&painter, rect, &format!("{rows} × {cols} = {} {}", rows * cols, desk.text(Text::Grid).to_lowercase()));
+        }
+        if self.scene.items.is_empty() {
+            let font = eframe::egui::FontId::proportional(16.0);
+            painter.text(rect.center(), eframe::egui::Align2::CENTER_CENTER, desk.text(Text::StageEmpty), font, Color32::from_gray(110));
+        }
+        ui.painter().rect_stroke(rect, 4.0, ui.visuals().window_stroke, StrokeKind::Outside);
+    }
+
+    fn background_mesh(&self, rect: Rect) -> Mesh {
+        let mut mesh = Mesh::default();
+        for (corner, share) in [
+            (rect.left_top(), [0.0, 0.0]),
+            (rect.right_top(), [1.0, 0.0]),
+            (rect.right_bottom(), [1.0, 1.0]),
+            (rect.left_bottom(), [0.0, 1.0]),
+        ] {
+            let [r, g, b] = compose::background(self.scene.background, share);
+            mesh.colored_vertex(corner, Color32::from_rgb(r, g, b));
+        }
+        mesh.add_triangle(0, 1, 2);
+        mesh.add_triangle(0, 2, 3);
+        mesh
+    }
+}

@@ -1,0 +1,208 @@
+//! Every sentence of the interface, in both of its languages.
+
+/// Languages of the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Language {
+    English,
+    Japanese,
+}
+
+impl Language {
+    /// The first of a person's languages that the interface has; English if there is none.
+    pub(super) fn best(wanted: &[String]) -> Self {
+        let known = |tag: &String| match tag.split(['-', '_']).next() {
+            Some("ja") => Some(Self::Japanese),
+            Some("en") => Some(Self::English),
+            _ => None,
+        };
+        wanted.iter().find_map(known).unwrap_or(Self::English)
+    }
+
+    /// As in a tag, "en".
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Japanese => "ja",
+        }
+    }
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::English => Self::Japanese,
+            Self::Japanese => Self::English,
+        }
+    }
+}
+
+macro_rules! strings {
+    ($($name:ident: $english:literal, $japanese:literal;)*) => {
+        /// A sentence, without its language.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(super) enum Text {
+            $($name,)*
+        }
+
+        impl Text {
+            pub(super) fn get(self, language: Language) -> &'static str {
+                match (self, language) {
+                    $((Self::$name, Language::English) => $english, (Self::$name, Language::Japanese) => $japanese,)*
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const ALL: &[Text] = &[$(Text::$name,)*];
+    };
+}
+
+strings! {
+    // The window.
+    Stage: "Stage", "ステージ";
+    Classify: "Classify", "分類";
+    Features: "Features", "特徴";
+    StageHint: "Play with emoji and watch the model think", "絵文字を動かして、モデルの判断を見る";
+    ClassifyHint: "Which of these labels fits a picture?", "画像に合うラベルを調べる";
+    FeaturesHint: "What does each patch of a picture say?", "画像の各パッチの特徴を見る";
+    OtherLanguage: "日本語", "English";
+    DarkTheme: "Dark", "ダーク";
+    LightTheme: "Light", "ライト";
+    ThemeHint: "Dark or light", "ダーク／ライトの切り替え";
+    Close: "Close", "閉じる";
+    Cancel: "Cancel", "中止";
+    Saved: "Saved", "保存しました";
+
+    // The model.
+    Model: "Model", "モデル";
+    ModelHint: "Open another model", "別のモデルを開く";
+    NoModel: "No model is open.", "モデルが開かれていません。";
+    DemoModel: "demo (emoji only)", "デモ（絵文字のみ）";
+    DemoAbout: "3 million parameters, inside this program. It knows emoji in 16 languages and nothing else.", "300万パラメータ、プログラムに内蔵。16言語の絵文字だけを知っています。";
+    Open: "Open", "開く";
+    OpenFolder: "Open a folder…", "フォルダを開く…";
+    OpenFiles: "Open a checkpoint's files…", "チェックポイントのファイルを開く…";
+    OpenByName: "Open by name or folder", "名前またはフォルダで開く";
+    HubIdHint: "google/siglip2-base-patch16-naflex", "google/siglip2-base-patch16-naflex";
+    Released: "Released by Google", "Googleが公開したモデル";
+    DownloadSize: "download", "ダウンロード";
+    NaFlex: "any shape", "任意の縦横比";
+    Loading: "Opening the model", "モデルを開いています";
+    StageDownload: "downloading", "ダウンロード中";
+    StageLoad: "reading files, choosing a device", "ファイルを読み、デバイスを選択中";
+    StageVision: "preparing the vision tower", "画像タワーを準備中";
+    StageTextTower: "preparing the text tower", "テキストタワーを準備中";
+    StageTexts: "encoding texts", "テキストを計算中";
+    StageImage: "encoding the picture", "画像を計算中";
+    DeviceHint: "Where the model computes, and in which precision", "モデルを計算する場所と精度";
+    Offline: "Nothing leaves this computer", "データはこの端末から出ません";
+
+    // The stage.
+    StageEmpty: "Tap an emoji below to put it on the stage.", "下の絵文字をタップしてステージに置きましょう。";
+    StageKeys: "Drag to move · scroll to resize · double-click to remove.\nKeyboard: N next, arrows move, + − size, [ ] turn, Delete removes.", "ドラッグで移動・スクロールで拡大縮小・ダブルクリックで削除。\nキーボード：Nで次、矢印で移動、＋−で大きさ、[ ]で回転、Deleteで削除。";
+    Phrases: "Phrases", "フレーズ";
+    PhrasesHint: "One per line, in any language", "1行に1つ、どの言語でも";
+    Word: "Light up", "光らせる";
+    WordHint: "Type a word in any language, or point at a bar", "どの言語の単語でも入力、または棒を指す";
+    Languages: "In 12 languages", "12言語で";
+    LanguagesHint: "The same ranking with the phrases' names in other languages", "フレーズを他の言語に訳した順位";
+    Untranslated: "Only names of emoji on the palette are translated.", "翻訳されるのはパレットの絵文字名だけです。";
+    Frame: "Frame", "枠";
+    FrameHint: "Pull the right edge of the frame: the model sees any shape from 1:4 to 4:1", "枠の右端を引くと、1:4から4:1までの形を試せます";
+    Grid: "Patches", "パッチ";
+    GridHint: "Show the patches that the model sees", "モデルが見るパッチを表示";
+    Background: "Background", "背景";
+    Clear: "Clear", "消去";
+    Surprise: "Surprise me", "おまかせ";
+    Share: "Copy link", "リンクをコピー";
+    ShareHint: "A link that opens this scene with these phrases", "この場面とフレーズを開くリンク";
+    LinkCopied: "The link is on the clipboard.", "リンクをコピーしました。";
+    StageFull: "The stage is full; remove something first.", "ステージがいっぱいです。先に何か取り除いてください。";
+    KnowsEmoji: "This small model knows emoji scenes only. For photos, open a SigLIP 2 model.", "この小さなモデルは絵文字だけを知っています。写真にはSigLIP 2のモデルを開いてください。";
+    Faster: "Computed in", "計算時間";
+
+    // Pictures.
+    AddPictures: "Add pictures…", "画像を追加…";
+    DropHere: "Drop pictures here, paste one, or begin with a sample.", "画像をドロップ、貼り付け、またはサンプルから始めましょう。";
+    Samples: "Samples", "サンプル";
+    Remove: "Remove", "削除";
+
+    // Classify.
+    Labels: "Labels", "ラベル";
+    LabelsHint: "One per line, in any language and script", "1行に1つ、どの言語・文字でも";
+    Template: "Template", "テンプレート";
+    TemplateHint: "The sentence around each label; {} is the label", "ラベルを入れる文。{} がラベル";
+    TemplateAsTyped: "as typed", "そのまま";
+    TemplateForeign: "The template is in another script than some labels.", "テンプレートと文字体系の違うラベルがあります。";
+    TextsRead: "What the model reads", "モデルが読む文";
+    Tokens: "tokens", "トークン";
+    Truncated: "too long: its end is cut off", "長すぎるため末尾が切れます";
+    Budget: "Patches", "パッチ数";
+    BudgetHint: "More patches show finer detail and take longer", "多いほど細部が見え、時間がかかります";
+    Logit: "logit", "ロジット";
+    LogitHint: "scale · cosine + bias: what the model computes", "scale · cos + bias：モデルの出力";
+    Probability: "probability", "確率";
+    ProbabilityHint: "Sigmoid of the logit: does this label alone fit? Often small even for the right one.", "ロジットのシグモイド：そのラベル単独で合うか。正解でも小さいことがあります。";
+    ShareOf: "share", "割合";
+    ShareOfHint: "Softmax over these labels: which of them fits best?", "これらのラベルの中でのソフトマックス";
+    NoPicture: "No picture yet.", "画像がありません。";
+    NoLabels: "Type a label.", "ラベルを入力してください。";
+    Calibration: "Explore calibration", "較正を試す";
+    CalibrationHint: "Change scale and bias and see what happens to probabilities. Exports say so.", "scaleとbiasを変えて確率の変化を見ます。書き出しにも記録されます。";
+    Scale: "Scale", "スケール";
+    Bias: "Bias", "バイアス";
+    Reset: "Reset", "元に戻す";
+    Table: "All pictures", "全画像";
+    ExportCsv: "Export CSV", "CSVを書き出す";
+    ExportJson: "Export JSON", "JSONを書き出す";
+    Best: "best label", "最良のラベル";
+    Picture: "picture", "画像";
+
+    // Features.
+    View: "View", "表示";
+    ViewPca: "Principal components", "主成分";
+    ViewPcaHint: "The three directions in which patches differ most, as red, green and blue", "パッチの違いが最大の3方向を赤・緑・青で表示";
+    ViewSimilar: "Similarity", "類似度";
+    ViewSimilarHint: "How like each patch is to the one under the pointer", "ポインタの下のパッチとの類似度";
+    ViewPhrase: "Phrase", "フレーズ";
+    ViewPhraseHint: "How well each patch fits the phrase, beside the other phrases", "各パッチがフレーズに合う度合い";
+    ViewSegment: "Segmentation", "領域分割";
+    ViewSegmentHint: "Which of several phrases fits each place best", "各場所に最も合うフレーズ";
+    ViewGroups: "Groups", "グループ";
+    ViewGroupsHint: "k-means: patches that are like each other", "k-means：似たパッチ同士";
+    ViewAttention: "Attention", "注意";
+    ViewAttentionHint: "Where the pooling head looks", "プーリングヘッドの注目箇所";
+    Count: "Number", "数";
+    Layer: "Layer", "層";
+    LastLayer: "last", "最後";
+    Opacity: "Opacity", "不透明度";
+    Smooth: "Smooth", "なめらか";
+    MaskOutliers: "Leave out outlier channels", "外れチャンネルを除く";
+    Outliers: "Outlier channels", "外れチャンネル";
+    AllHeads: "mean of heads", "全ヘッドの平均";
+    Head: "Head", "ヘッド";
+    SavePng: "Save PNG", "PNGを保存";
+    SaveNpy: "Save features (.npy)", "特徴を保存 (.npy)";
+    PointAt: "Point at a patch; click to keep it.", "パッチを指してください。クリックで固定します。";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn japanese_is_japanese_and_has_the_same_places() {
+        for text in ALL {
+            let [english, japanese] = [Language::English, Language::Japanese].map(|language| text.get(language));
+            assert_eq!(english.matches("{}").count(), japanese.matches("{}").count(), "{english}");
+            let is_name = matches!(text, Text::HubIdHint | Text::OtherLanguage);
+            assert!(is_name || japanese.chars().any(|letter| letter > '\u{3000}'), "{japanese}");
+        }
+    }
+
+    #[test]
+    fn the_best_language_is_the_first_known_one() {
+        let best = |tags: &[&str]| Language::best(&tags.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>());
+        assert_eq!(best(&["fr-FR", "ja-JP", "en"]), Language::Japanese);
+        assert_eq!(best(&["en_GB.UTF-8", "ja"]), Language::English);
+        assert_eq!(best(&["xx"]), Language::English);
+    }
+}

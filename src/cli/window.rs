@@ -1,0 +1,179 @@
+//! `polyglance` alone: the app in a window, with the system's dialogs and this machine's files.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use anyhow::{Context as _, Result, anyhow};
+use eframe::egui::{Context, DroppedFileHandle, ViewportBuilder, vec2};
+use polyglance::app::{App, Arrival, Assets, Host};
+use polyglance::engine::thread::Thread;
+use polyglance::limits::Limits;
+use polyglance::platform::{block_on, spawn};
+use polyglance::weights::replace_file;
+use rfd::AsyncFileDialog;
+
+use super::exit::Outcome;
+use super::inputs;
+
+/// Endings of pictures that can be decoded, for the dialog.
+const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "jfif"];
+
+/// Opens the window and stays until it is closed.
+///
+/// # Errors
+/// There is no display, or nothing can draw on it.
+pub(crate) fn run() -> Result<Outcome> {
+    let viewport = ViewportBuilder::default().with_title("Polyglance").with_app_id("polyglance");
+    let options = eframe::NativeOptions {
+        viewport: viewport.with_inner_size(vec2(1280.0, 840.0)).with_min_inner_size(vec2(420.0, 480.0)),
+        ..eframe::NativeOptions::default()
+    };
+    let start = |creation: &eframe::CreationContext<'_>| {
+        let context = creation.egui_ctx.clone();
+        let wake = context.clone();
+        let transport = Thread::new(move || wake.request_repaint());
+        let desktop = Desktop::new(context.clone());
+        Ok(Box::new(App::new(&context, Box::new(transport), Box::new(desktop), Assets::inside())) as Box<dyn eframe::App>)
+    };
+    eframe::run_native("Polyglance", options, Box::new(start)).map_err(|error| anyhow!("no window could be opened: {error}"))?;
+    Ok(Outcome::Done)
+}
+
+/// This machine's files and dialogs. What takes time runs on a thread of its own.
+struct Desktop {
+    context: Context,
+    sender: Sender<Arrival>,
+    receiver: Receiver<Arrival>,
+}
+
+impl Desktop {
+    fn new(context: Context) -> Self {
+        let (sender, receiver) = channel();
+        Self { context, sender, receiver }
+    }
+
+    /// Runs `work` on another thread; what it says arrives when it is said.
+    fn aside(&self, work: impl FnOnce(&dyn Fn(Arrival)) + Send + 'static) {
+        let (sender, context) = (self.sender.clone(), self.context.clone());
+        let failed = self.sender.clone();
+        let started = spawn("files", move || {
+            work(&|arrival| {
+                // A window that is closed wants no more.
+                let _ = sender.send(arrival);
+                context.request_repaint();
+            });
+        });
+        if let Err(error) = started {
+            let _ = failed.send(Arrival::Failed(format!("no thread could be started: {error}")));
+        }
+    }
+}
+
+impl Host for Desktop {
+    fn pick_pictures(&mut self) {
+        // Made here, since some systems show dialogs for the main thread only.
+        let chosen = AsyncFileDialog::new().add_filter("pictures", &EXTENSIONS).pick_files();
+        self.aside(move |say| {
+            let files = block_on(chosen).unwrap_or_default();
+            deliver(files.iter().map(|file| file.path().to_owned()).collect(), say);
+        });
+    }
+
+    fn pick_model(&mut self) {
+        let chosen = AsyncFileDialog::new().pick_folder();
+        self.aside(move |say| {
+            if let Some(folder) = block_on(chosen) {
+                say(Arrival::Model(folder.path().display().to_string()));
+            }
+        });
+    }
+
+    fn take(&mut self, files: Vec<DroppedFileHandle>) {
+        self.aside(move |say| deliver(files.iter().map(|file| file.path().to_owned()).collect(), say));
+    }
+
+    fn save(&mut self, name: &str, bytes: Vec<u8>) {
+        let chosen = AsyncFileDialog::new().set_file_name(name).save_file();
+        self.aside(move |say| {
+            let Some(file) = block_on(chosen) else { return };
+            say(match write(file.path(), &bytes) {
+                Ok(()) => Arrival::Saved(file.path().display().to_string()),
+                Err(error) => Arrival::Failed(format!("{error:#}")),
+            });
+        });
+    }
+
+    fn arrivals(&mut self) -> Vec<Arrival> {
+        self.receiver.try_iter().collect()
+    }
+
+    fn fragment(&self) -> String {
+        String::new()
+    }
+
+    fn link(&mut self, fragment: &str) -> String {
+        format!("#{fragment}")
+    }
+
+    fn languages(&self) -> Vec<String> {
+        sys_locale::get_locales().collect()
+    }
+
+    fn is_page(&self) -> bool {
+        false
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    replace_file(path, |writer| writer.write_all(bytes)).with_context(|| path.display().to_string())
+}
+
+/// Reads what was chosen or dropped: a model's folder, or pictures, in folders too.
+fn deliver(paths: Vec<PathBuf>, say: &dyn Fn(Arrival)) {
+    if let Some(model) = paths.iter().find_map(|path| model_folder(path)) {
+        return say(Arrival::Model(model.display().to_string()));
+    }
+    let found = match inputs::expand(&paths) {
+        Ok(found) => found,
+        Err(error) => return say(Arrival::Failed(format!("{error:#}"))),
+    };
+    for picture in found.pictures {
+        let name = picture.path.file_name().unwrap_or(picture.path.as_os_str()).to_string_lossy().into_owned();
+        say(match picture.read(Limits::current().encoded_image_bytes) {
+            Ok(bytes) => Arrival::Picture { name, bytes: bytes.into_owned() },
+            Err(error) => Arrival::Failed(format!("{}: {error:#}", picture.path.display())),
+        });
+    }
+}
+
+/// The checkpoint's folder if this is one, or a file of one.
+fn model_folder(path: &Path) -> Option<&Path> {
+    let folder = if path.is_dir() { path } else { path.parent().filter(|_| is_model_file(path))? };
+    folder.join("config.json").is_file().then_some(folder)
+}
+
+fn is_model_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "config.json") || path.extension().is_some_and(|extension| extension == "safetensors")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn delivered(paths: &[&str]) -> Vec<Arrival> {
+        let said = std::cell::RefCell::new(Vec::new());
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        deliver(paths.iter().map(|path| root.join(path)).collect(), &|arrival| said.borrow_mut().push(arrival));
+        said.into_inner()
+    }
+
+    #[test]
+    fn a_checkpoint_is_a_model_and_pictures_are_pictures() {
+        for path in ["assets/demo", "assets/demo/config.json", "assets/demo/model.safetensors"] {
+            assert!(matches!(&delivered(&[path])[..], [Arrival::Model(folder)] if folder.ends_with("demo")), "{path}");
+        }
+        let arrivals = delivered(&["assets/demo/samples"]);
+        assert!(arrivals.len() == 12 && arrivals.iter().all(|arrival| matches!(arrival, Arrival::Picture { .. })));
+        assert!(matches!(&delivered(&["Cargo.toml"])[..], [Arrival::Failed(message)] if message.contains("Cargo.toml")));
+    }
+}

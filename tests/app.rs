@@ -1,0 +1,243 @@
+//! The interface with its real engine and no window: what people click and type, and what they read then.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
+
+use eframe::egui::{DroppedFileHandle, Key, Modifiers, Vec2};
+use egui_kittest::Harness;
+use egui_kittest::kittest::Queryable;
+use polyglance::app::{App, Arrival, Assets, Host};
+use polyglance::engine::thread::Thread;
+use polyglance::image::decode;
+use polyglance::limits::Limits;
+
+/// Longer than any answer takes on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A place to run that does what the test says.
+struct Script {
+    arrivals: Receiver<Arrival>,
+    saved: Sender<(String, Vec<u8>)>,
+    fragment: String,
+    language: &'static str,
+}
+
+impl Host for Script {
+    fn pick_pictures(&mut self) {}
+
+    fn pick_model(&mut self) {}
+
+    fn take(&mut self, _files: Vec<DroppedFileHandle>) {}
+
+    fn save(&mut self, name: &str, bytes: Vec<u8>) {
+        self.saved.send((name.to_owned(), bytes)).unwrap();
+    }
+
+    fn arrivals(&mut self) -> Vec<Arrival> {
+        self.arrivals.try_iter().collect()
+    }
+
+    fn fragment(&self) -> String {
+        self.fragment.clone()
+    }
+
+    fn link(&mut self, fragment: &str) -> String {
+        format!("https://example.org/#{fragment}")
+    }
+
+    fn languages(&self) -> Vec<String> {
+        vec![self.language.to_owned()]
+    }
+
+    fn is_page(&self) -> bool {
+        false
+    }
+}
+
+/// The app in a window that nobody sees.
+struct Driven {
+    harness: Harness<'static, Option<App>>,
+    arrivals: Sender<Arrival>,
+    saved: Receiver<(String, Vec<u8>)>,
+}
+
+impl Driven {
+    fn new(fragment: &str, language: &'static str) -> Self {
+        let (arrivals, incoming) = channel();
+        let (outgoing, saved) = channel();
+        let mut host = Some(Script { arrivals: incoming, saved: outgoing, fragment: fragment.to_owned(), language });
+        let show = move |ui: &mut eframe::egui::Ui, app: &mut Option<App>| {
+            let app = app.get_or_insert_with(|| {
+                let host = host.take().expect("one app is made");
+                App::new(ui.ctx(), Box::new(Thread::new(|| {})), Box::new(host), Assets::inside())
+            });
+            app.show(ui);
+        };
+        // Glyphs of other scripts come from fonts that a machine may lack.
+        let builder = Harness::builder().with_size(Vec2::new(1280.0, 900.0)).allow_missing_glyphs();
+        let harness = builder.build_ui_state(show, None);
+        Self { harness, arrivals, saved }
+    }
+
+    /// Draws until something that `label` is part of can be read, and gives all of it.
+    fn read(&mut self, label: &str) -> String {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.harness.step();
+            if let Some(node) = self.harness.query_all_by_label_contains(label).next() {
+                return node.label().unwrap_or_default();
+            }
+            assert!(Instant::now() < end, "{label:?} never appears in\n{:?}", self.harness.root());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn click(&mut self, label: &str) {
+        self.read(label);
+        self.harness.get_by_label(label).click();
+        self.harness.step();
+        self.harness.step();
+    }
+
+    /// The share of a label, from its bar.
+    fn share(&mut self, label: &str) -> f32 {
+        let bar = self.read(&format!("{label}: share "));
+        bar.split("share ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|number| number.parse().ok()).unwrap_or(0.0)
+    }
+
+    fn add(&mut self, file: &str) {
+        let bytes = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        self.arrivals.send(Arrival::Picture { name: file.rsplit('/').next().unwrap().to_owned(), bytes }).unwrap();
+    }
+}
+
+#[test]
+fn the_stage_names_what_is_on_it() {
+    let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza%0Arocket", "en");
+    assert!(app.share("octopus") > 50.0);
+    assert!(app.share("pizza") < 25.0);
+    app.read("Stage: octopus");
+    // Another emoji joins it, and then the first goes.
+    app.click("rocket");
+    app.read("Stage: octopus, rocket");
+    app.click("Clear");
+    app.read("Stage: ");
+    app.click("Copy link");
+    app.read("The link is on the clipboard.");
+}
+
+#[test]
+fn one_tap_shows_the_ranking_in_other_languages() {
+    let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza", "en");
+    app.click("In 12 languages");
+    for name in ["タコ", "осьминог", "Oktopus"] {
+        app.read(name);
+    }
+    app.click("日本語");
+    app.click("Deutsch");
+    app.read("Oktopus: share");
+}
+
+#[test]
+fn pictures_are_classified_and_exported() {
+    let mut app = Driven::new("", "en");
+    app.add("assets/demo/samples/pizza.jpg");
+    assert!(app.share("pizza") > 50.0);
+    app.add("assets/demo/samples/key.jpg");
+    app.read("key.jpg");
+    assert!(app.share("key") > 50.0);
+    app.click("All pictures");
+    app.read("best label");
+    let end = Instant::now() + PATIENCE;
+    let csv = loop {
+        app.harness.step();
+        if let Some(export) = app.harness.query_by_label("Export CSV") {
+            export.click();
+        }
+        app.harness.step();
+        app.harness.step();
+        let csv = app.saved.try_iter().last().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()));
+        // Once both pictures are known.
+        if let Some((name, csv)) = csv.filter(|(_, csv)| csv.contains("pizza.jpg") && csv.contains("key.jpg")) {
+            assert_eq!(name, "polyglance.csv");
+            break csv;
+        }
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    assert_eq!(csv.lines().count(), 1 + 2 * 6, "{csv}");
+}
+
+#[test]
+fn what_is_no_picture_is_said_beside_its_name() {
+    let mut app = Driven::new("", "en");
+    app.add("Cargo.toml");
+    let message = app.read("Cargo.toml: ");
+    assert!(message.len() > "Cargo.toml: ".len() + 10, "{message}");
+    app.click("Close");
+    app.harness.step();
+    assert!(app.harness.query_by_label_contains("Cargo.toml: ").is_none());
+}
+
+#[test]
+fn every_view_of_patches_is_shown_and_saved() {
+    let mut app = Driven::new("", "en");
+    app.add("assets/demo/samples/castle.jpg");
+    app.read("castle.jpg");
+    app.click("Features");
+    for view in ["Principal components", "Similarity", "Phrase", "Segmentation", "Groups", "Attention"] {
+        app.click(view);
+        let end = Instant::now() + PATIENCE;
+        let png = loop {
+            app.harness.step();
+            if let Some(button) = app.harness.query_by_label("Save PNG") {
+                button.click();
+            }
+            app.harness.step();
+            app.harness.step();
+            if let Some(saved) = app.saved.try_iter().last() {
+                break saved;
+            }
+            assert!(Instant::now() < end, "{view}");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(png.0.starts_with("castle-") && decode(&png.1, &Limits::current()).is_ok_and(|image| image.pixels.width() > 100), "{view}");
+    }
+    app.click("Save features (.npy)");
+    let (name, npy) = loop {
+        app.harness.step();
+        if let Ok(saved) = app.saved.recv_timeout(Duration::from_millis(20)) {
+            break saved;
+        }
+    };
+    assert!(name == "castle.npy" && npy.starts_with(b"\x93NUMPY"));
+}
+
+#[test]
+fn the_interface_speaks_japanese() {
+    let mut app = Driven::new("", "ja-JP");
+    app.read("ステージ");
+    app.read("データはこの端末から出ません");
+    app.click("English");
+    app.read("Nothing leaves this computer");
+}
+
+#[test]
+fn everything_is_reached_by_keyboard() {
+    let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza", "en");
+    app.read("octopus: share");
+    app.harness.key_press_modifiers(Modifiers::ALT, Key::Num3);
+    app.harness.step();
+    app.read("Principal components");
+    app.harness.key_press_modifiers(Modifiers::ALT, Key::Num1);
+    app.harness.step();
+    app.read("octopus: share");
+    app.harness.get_by_label_contains("Stage: octopus").focus();
+    app.harness.step();
+    for key in [Key::N, Key::Delete] {
+        app.harness.key_press(key);
+        app.harness.step();
+    }
+    app.read("Stage: ");
+    assert!(app.harness.query_by_label_contains("Stage: octopus").is_none());
+}

@@ -1,0 +1,174 @@
+//! Files, links and languages of a page.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use eframe::egui::{Context, DroppedFileHandle};
+use js_sys::{Array, Uint8Array};
+use polyglance::app::{Arrival, Host};
+use polyglance::engine::worker::WorkerTransport;
+use polyglance::limits::Limits;
+use wasm_bindgen::{JsCast, JsValue, closure::Closure};
+use wasm_bindgen_futures::spawn_local;
+use web_sys::{Blob, ClipboardEvent, Event, File, HtmlAnchorElement, HtmlInputElement, Url, window};
+
+/// The browser's files and address.
+pub(crate) struct Page {
+    inbox: Inbox,
+    /// The input that was clicked last: the browser drops one that nobody holds, and its choice with it.
+    input: Option<(HtmlInputElement, Closure<dyn FnMut(Event)>)>,
+    _paste: Option<Closure<dyn FnMut(ClipboardEvent)>>,
+}
+
+/// Where files arrive.
+#[derive(Clone)]
+struct Inbox {
+    context: Context,
+    transport: WorkerTransport,
+    arrivals: Rc<RefCell<Vec<Arrival>>>,
+    /// Models from files, counted: each has a name of its own.
+    models: Rc<Cell<u32>>,
+}
+
+impl Page {
+    pub(crate) fn new(context: Context, transport: WorkerTransport) -> Self {
+        let inbox = Inbox { context, transport, arrivals: Rc::default(), models: Rc::default() };
+        let paste = listen_for_pictures(&inbox);
+        Self { inbox, input: None, _paste: paste }
+    }
+
+    /// Opens the browser's dialog for files.
+    fn pick(&mut self, adapt: impl Fn(&HtmlInputElement)) {
+        let Some(input) = element::<HtmlInputElement>("input") else { return };
+        input.set_type("file");
+        input.set_multiple(true);
+        adapt(&input);
+        let inbox = self.inbox.clone();
+        let chosen = input.clone();
+        let listener = Closure::<dyn FnMut(Event)>::new(move |_| {
+            let files = chosen.files().map(|list| (0..list.length()).filter_map(|index| list.get(index)).collect());
+            inbox.take(files.unwrap_or_default());
+        });
+        input.set_onchange(Some(listener.as_ref().unchecked_ref()));
+        input.click();
+        self.input = Some((input, listener));
+    }
+}
+
+impl Host for Page {
+    fn pick_pictures(&mut self) {
+        self.pick(|input| input.set_accept("image/*"));
+    }
+
+    fn pick_model(&mut self) {
+        self.pick(|input| {
+            // A folder, as checkpoints are.
+            let _ = input.set_attribute("webkitdirectory", "");
+        });
+    }
+
+    fn take(&mut self, files: Vec<DroppedFileHandle>) {
+        self.inbox.take(files.iter().filter_map(|file| file.web_file().cloned()).collect());
+    }
+
+    fn save(&mut self, name: &str, bytes: Vec<u8>) {
+        self.inbox.say(match download(name, &bytes) {
+            Ok(()) => Arrival::Saved(name.to_owned()),
+            Err(error) => Arrival::Failed(format!("{name}: {error:?}")),
+        });
+    }
+
+    fn arrivals(&mut self) -> Vec<Arrival> {
+        self.inbox.arrivals.take()
+    }
+
+    fn fragment(&self) -> String {
+        window().and_then(|window| window.location().hash().ok()).unwrap_or_default()
+    }
+
+    fn link(&mut self, fragment: &str) -> String {
+        let Some(window) = window() else { return String::new() };
+        let address = window.location().href().unwrap_or_default();
+        let link = format!("{}#{fragment}", address.split('#').next().unwrap_or_default());
+        if let Ok(history) = window.history() {
+            // A page in a sandbox may not change its address; the link is right all the same.
+            let _ = history.replace_state_with_url(&JsValue::NULL, "", Some(&link));
+        }
+        link
+    }
+
+    fn languages(&self) -> Vec<String> {
+        let languages = window().map(|window| window.navigator().languages()).unwrap_or_default();
+        languages.iter().filter_map(|language| JsValue::from(language).as_string()).collect()
+    }
+
+    fn is_page(&self) -> bool {
+        true
+    }
+}
+
+impl Inbox {
+    fn say(&self, arrival: Arrival) {
+        self.arrivals.borrow_mut().push(arrival);
+        self.context.request_repaint();
+    }
+
+    /// A checkpoint goes to the worker as handles; pictures are read.
+    fn take(&self, files: Vec<File>) {
+        if files.iter().any(|file| file.name() == "config.json" || file.name().ends_with(".safetensors")) {
+            self.models.set(self.models.get() + 1);
+            let name = format!("files {}", self.models.get());
+            self.transport.files(&name, files);
+            return self.say(Arrival::Model(name));
+        }
+        let inbox = self.clone();
+        spawn_local(async move {
+            // One after the other: they arrive in order, and only one is in memory twice.
+            for file in files {
+                inbox.say(read(&file).await);
+            }
+        });
+    }
+}
+
+async fn read(file: &File) -> Arrival {
+    let name = file.name();
+    let limit = Limits::current().encoded_image_bytes;
+    if file.size() > limit as f64 {
+        return Arrival::Failed(format!("{name}: the file has {} bytes, more than the {limit} of a picture", file.size()));
+    }
+    match wasm_bindgen_futures::JsFuture::from(js_sys::Promise::from(JsValue::from(file.array_buffer()))).await {
+        Ok(buffer) => Arrival::Picture { name, bytes: Uint8Array::new(&buffer).to_vec() },
+        Err(error) => Arrival::Failed(format!("{name}: the browser cannot read it ({error:?})")),
+    }
+}
+
+/// Pictures on the clipboard arrive as files; egui hears of text only.
+fn listen_for_pictures(inbox: &Inbox) -> Option<Closure<dyn FnMut(ClipboardEvent)>> {
+    let inbox = inbox.clone();
+    let listener = Closure::<dyn FnMut(ClipboardEvent)>::new(move |event: ClipboardEvent| {
+        let Some(list) = event.clipboard_data().and_then(|data| data.files()) else { return };
+        let files: Vec<File> = (0..list.length()).filter_map(|index| list.get(index)).collect();
+        if !files.is_empty() {
+            inbox.take(files);
+        }
+    });
+    let document = window()?.document()?;
+    document.add_event_listener_with_callback("paste", listener.as_ref().unchecked_ref()).ok()?;
+    Some(listener)
+}
+
+fn element<E: JsCast>(tag: &str) -> Option<E> {
+    window()?.document()?.create_element(tag).ok()?.dyn_into().ok()
+}
+
+/// Hands a file to the browser's downloads.
+fn download(name: &str, bytes: &[u8]) -> Result<(), JsValue> {
+    let parts = Array::of1(&Uint8Array::from(bytes));
+    let url = Url::create_object_url_with_blob(&Blob::new_with_u8_array_sequence(&parts)?)?;
+    let anchor: HtmlAnchorElement = element("a").ok_or("there is no document")?;
+    anchor.set_href(&url);
+    anchor.set_download(name);
+    anchor.click();
+    Url::revoke_object_url(&url)
+}

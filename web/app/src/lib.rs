@@ -1,0 +1,50 @@
+//! The app on a page: a canvas for its interface, a worker for its engine.
+//!
+//! Natively this crate is empty.
+#![cfg(target_family = "wasm")]
+
+use eframe::{WebLogger, WebOptions, WebRunner};
+use js_sys::{Array, Uint8Array};
+use polyglance::app::{App, Assets, SAMPLES};
+use polyglance::engine::worker::WorkerTransport;
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+use web_sys::HtmlCanvasElement;
+
+mod host;
+mod mirror;
+
+use host::Page;
+
+/// Starts the app on a canvas. `files` are the contents of both fonts, the palette, its names and the samples, as `Uint8Array`s in this order.
+///
+/// # Errors
+/// The browser has no WebGL 2.
+#[wasm_bindgen]
+pub async fn start(canvas: HtmlCanvasElement, files: Array) -> Result<(), JsValue> {
+    console_error_panic_hook::set_once();
+    // Errors of the interface itself, in the console.
+    let _ = WebLogger::init(eframe::web::log::LevelFilter::Warn);
+    let assets = assets(&files).ok_or_else(|| JsValue::from("the page's files are incomplete; reload it"))?;
+    let create = move |creation: &eframe::CreationContext<'_>| {
+        let context = creation.egui_ctx.clone();
+        let wake = context.clone();
+        mirror::install(&context);
+        let transport = WorkerTransport::new(move || wake.request_repaint());
+        let page = Page::new(context.clone(), transport.clone());
+        Ok(Box::new(App::new(&context, Box::new(transport), Box::new(page), assets)) as Box<dyn eframe::App>)
+    };
+    let runner = WebRunner::new();
+    let started = runner.start(canvas, WebOptions::default(), Box::new(create)).await;
+    // The page is the app: the runner lives as long as it does.
+    std::mem::forget(runner);
+    started
+}
+
+/// Leaked: they are needed for as long as the page is.
+fn assets(files: &Array) -> Option<Assets> {
+    let mut files = files.iter().map(|file| -> &'static [u8] { Uint8Array::from(file).to_vec().leak() });
+    let fonts = [files.next()?, files.next()?];
+    let (palette, palette_names) = (files.next()?, files.next()?);
+    let samples: Vec<(&'static str, &'static [u8])> = SAMPLES.into_iter().zip(files).collect();
+    Some(Assets { fonts, palette, palette_names, samples: samples.leak() })
+}
