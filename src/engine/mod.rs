@@ -17,7 +17,7 @@ pub mod thread;
 
 pub use client::{Client, Incoming, Transport};
 pub use protocol::{
-    AddImage, Classify, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, PROTOCOL, Progress,
-    Reply, Request, Scores, Stage, TextInfo, ViewJob, ViewOf,
+    AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, PROTOCOL,
+    Progress, Reply, Request, Scores, Stage, TextInfo, ViewJob, ViewOf,
 };
 pub use service::{Answer, Loader, Report, Service};

@@ -7,7 +7,7 @@ mod imp;
 #[path = "web.rs"]
 mod imp;
 
-pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
+pub use imp::{Stopwatch, for_each, for_each_chunk, threads, yield_now};
 
 #[cfg(not(target_family = "wasm"))]
 pub use imp::block_on;

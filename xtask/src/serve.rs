@@ -11,9 +11,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The policy of `index.html`, sent again with every file because a worker does not inherit a `<meta>` one.
+/// The policy of the page, sent again with every file because a worker does not inherit a `<meta>` one.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; \
-     style-src 'self'; base-uri 'none'; form-action 'none'";
+     style-src 'self'; img-src 'self' blob: data:; base-uri 'none'; form-action 'none'";
 
 /// Cross-origin isolation, and no caching, so that a rebuilt page is seen at once.
 const HEADERS: &str = "\
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn the_page_carries_the_same_policy() {
-        let page = fs::read_to_string(crate::shell::root().join("index.html")).unwrap();
+        let page = fs::read_to_string(crate::shell::root().join("web/api/example.html")).unwrap();
         assert!(page.contains(&format!("content=\"{CONTENT_SECURITY_POLICY}\"")));
     }
 
