@@ -102,6 +102,35 @@ test("what is damaged or missing is an error that says so, and the model goes on
   await page.close();
 });
 
+test("a file is read by the tensor, never whole", async () => {
+  const { page } = await openBlank();
+  await page.setInputFiles("#files", modelFiles("naflex"));
+  const largest = await page.evaluate(async () => {
+    const { load } = await import("./polyglance.js");
+    // The fixture with a tensor of 256 MiB that no model has.
+    const files = [...document.getElementById("files").files];
+    const index = files.findIndex(({ name }) => name === "model.safetensors");
+    const bytes = await files[index].arrayBuffer();
+    const start = 8 + Number(new DataView(bytes).getBigUint64(0, true));
+    const header = JSON.parse(new TextDecoder().decode(new Uint8Array(bytes, 8, start - 8)));
+    const size = bytes.byteLength - start;
+    const [piece, count] = [new Uint8Array(16 << 20), 16];
+    header.surplus = { dtype: "F32", shape: [(piece.length * count) / 4], data_offsets: [size, size + piece.length * count] };
+    const text = new TextEncoder().encode(JSON.stringify(header));
+    const length = new BigUint64Array([BigInt(text.length)]);
+    files[index] = new File([length, text, bytes.slice(start), ...Array(count).fill(piece)], "model.safetensors");
+    globalThis.model = await load({ files, device: "cpu" });
+    await model.embedTexts(["a"]);
+    return files[index].size;
+  });
+  const memory = await page.workers()[0].evaluate(async () => {
+    const { default: init } = await import(new URL("./polyglance_web.js", self.location.href).href);
+    return (await init()).memory.buffer.byteLength;
+  });
+  assert.ok(largest > 256 << 20 && memory < 64 << 20, `${memory} bytes for a file of ${largest}`);
+  await page.close();
+});
+
 test("the model that comes along puts the right label first, and requests tell nothing of what is asked", async () => {
   const samples = JSON.parse(readFileSync(new URL("samples.json", SAMPLES)));
   /** Classifies samples with all labels of a language each; what came first, and all that was fetched. */

@@ -19,9 +19,9 @@ export class PolyglanceError extends Error {
 /** What a call is busy with. */
 export interface Progress {
   stage: "download" | "load" | "vision_tower" | "text_tower" | "texts" | "image";
-  /** Files, texts or steps. */
+  /** Bytes of a download, texts or steps. */
   done: number;
-  /** The same when it is finished. */
+  /** The same when it is finished; 0 while nobody knows. */
   total: number;
 }
 

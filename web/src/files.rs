@@ -104,29 +104,39 @@ fn is_part(name: &str) -> bool {
 
 async fn demo(report: &mut Report<'_>) -> Result<Vec<BlobSource>, Failure> {
     let (folder, names) = DEMO;
-    let mut files = Vec::with_capacity(names.len());
+    let failed = |name: &str, error: &JsValue| {
+        let reason = in_words(error);
+        Failure::new(FailureKind::Model, format!("{folder}{name} could not be fetched from where worker.js lies: {reason}"))
+    };
+    let mut responses = Vec::with_capacity(names.len());
     for name in names {
-        report.step(Stage::Download, files.len() as u64, names.len() as u64)?;
-        let blob = fetch(&format!("{folder}{name}")).await.map_err(|error| {
-            let reason = in_words(&error);
-            Failure::new(FailureKind::Model, format!("{folder}{name} could not be fetched from where worker.js lies: {reason}"))
-        })?;
+        report.step(Stage::Download, 0, 0)?;
+        responses.push((name, fetch(&format!("{folder}{name}")).await.map_err(|error| failed(name, &error))?));
+    }
+    let length = |response: &Response| response.headers().get("content-length").ok().flatten()?.parse::<u64>().ok();
+    let total: u64 = responses.iter().filter_map(|(_, response)| length(response)).sum();
+    let mut files: Vec<BlobSource> = Vec::with_capacity(names.len());
+    for (name, response) in responses {
+        let done = files.iter().map(ByteSource::len).sum();
+        // A server that compresses announces less than arrives.
+        report.step(Stage::Download, done, total.max(done))?;
+        let blob = blob(&response).await.map_err(|error| failed(name, &error))?;
         files.push(BlobSource { name: name.to_owned(), blob });
     }
-    report.step(Stage::Download, names.len() as u64, names.len() as u64)?;
     Ok(files)
 }
 
-/// A file of the worker's own origin.
-async fn fetch(path: &str) -> Result<Blob, JsValue> {
+/// Asks for a file of the worker's own origin.
+async fn fetch(path: &str) -> Result<Response, JsValue> {
     let scope: WorkerGlobalScope = js_sys::global().dyn_into()?;
     let url = Url::new_with_base(path, &scope.location().href())?.href();
     let options = RequestInit::new();
     options.set_mode(RequestMode::SameOrigin);
     let response: Response = JsFuture::from(scope.fetch_with_str_and_init(&url, &options)).await?.dyn_into()?;
-    if !response.ok() {
-        return Err(format!("the server answers {}", response.status()).into());
-    }
+    if response.ok() { Ok(response) } else { Err(format!("the server answers {}", response.status()).into()) }
+}
+
+async fn blob(response: &Response) -> Result<Blob, JsValue> {
     JsFuture::from(response.blob()?).await?.dyn_into()
 }
 

@@ -1,5 +1,5 @@
-//! Polyglance in a browser: the engine in a Web Worker ([`worker`]) and the page's end of it ([`transport`]). `worker.js` and `link.js` are
-//! what of both has to be JavaScript.
+//! Polyglance in a browser: the engine in a Web Worker (`worker`) and the page's end of it (`transport`). `worker.js` and `link.js` are what
+//! of both has to be JavaScript.
 //!
 //! Natively this crate is empty.
 #![cfg(target_family = "wasm")]

@@ -26,7 +26,7 @@ impl Probe {
     }
 
     /// Hands over files.
-    pub fn files(&self, name: &str, files: Array) {
+    pub fn files(&self, name: &str, files: &Array) {
         self.transport.files(name, files.iter().filter_map(|file| file.dyn_into().ok()).collect());
     }
 
