@@ -75,6 +75,7 @@ test("what is damaged or missing is an error that says so, and the model goes on
     [without("tokenizer.json"), /there is no tokenizer\.json/],
     [cut, /model\.safetensors.*(damaged|outside)/],
     [[...files, ...modelFiles("fixed14")], /more than once/],
+    [["a.npz", "b.npz"].map((name) => ({ ...files[0], name })), /several \.npz files/],
     [[...without("config.json"), { ...files[0], name: "config.json", buffer: Buffer.alloc((1 << 20) + 1, " ") }], /more than the 1048576 allowed/],
   ];
   for (const [wrong, message] of cases) {

@@ -3,7 +3,7 @@
 use js_sys::Array;
 use polyglance::engine::{Answer, Failure, FailureKind, News, PROTOCOL, Reply, Report, Request, Service};
 use polyglance::platform::yield_now;
-use wasm_bindgen::{JsCast, JsValue, prelude::wasm_bindgen};
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use crate::files::Files;
 use crate::message::{from_js, to_js};
@@ -72,7 +72,7 @@ fn say(host: &Host, id: u64, generation: u32, Answer { news, bulk }: Answer) {
     let reply = Reply { id, generation, news, bulk: Vec::new() };
     // The engine's own replies have a form in JSON.
     if let Ok((message, transfer)) = to_js(&reply, &bulk) {
-        host.say(message.unchecked_ref(), &transfer);
+        host.say(&message, &transfer);
     }
 }
 
