@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use polyglance::engine::thread::Thread;
 use polyglance::engine::{
-    AddImage, Classify, Client, Failure, FailureKind, ImageForm, Job, Loader, ModelSource, News, OpenModel, Reply, Report, Stage, ViewJob,
-    ViewOf,
+    AddImage, Classify, Client, EmbedImage, Failure, FailureKind, ImageForm, Job, Loader, ModelSource, News, OpenModel, Reply, Report,
+    Request, Stage, ViewJob, ViewOf,
 };
 use polyglance::weights::Checkpoint;
 use safetensors::SafeTensors;
 use serde_json::Value;
 
-use crate::support::fixture;
+use crate::support::{fixture, worst_row_error};
 
 /// An app that has nothing else to do.
 struct App<L> {
@@ -131,6 +131,45 @@ fn logits_are_those_of_transformers() {
     assert!(checked > 3);
 }
 
+/// The values of an answer to a request for embeddings, and how many each has.
+fn embeddings(reply: &Reply) -> (Vec<f32>, usize) {
+    let News::Embeddings { rows, dim } = reply.news else { panic!("{reply:?}") };
+    assert_eq!(reply.bulk.len(), rows * dim * 4);
+    (bytemuck::pod_collect_to_vec(&reply.bulk), dim)
+}
+
+#[test]
+fn embeddings_are_those_of_transformers_and_shared_with_classify() {
+    let manifest: Value = serde_json::from_slice(&std::fs::read(fixture("models/manifest.json")).unwrap()).unwrap();
+    let texts: Vec<String> = manifest["texts"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+    let naflex = manifest["models"].as_array().unwrap().iter().find(|model| model["name"] == "naflex").unwrap();
+    let row = naflex["cases"].as_array().unwrap().iter().position(|case| case["image"] == 5 && case["budget"] == 64).unwrap();
+    let expected = std::fs::read(fixture("models/naflex/expected.safetensors")).unwrap();
+    let expected = SafeTensors::deserialize(&expected).unwrap();
+    let known = |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(expected.tensor(name).unwrap().data()) };
+
+    let mut app = app();
+    app.open(&model("naflex"));
+    let (job, bulk) = add(1, "05_landscape_640x480.png");
+    app.ask(job, bulk);
+    let embed = Job::EmbedImage(EmbedImage { image: 1, max_num_patches: Some(64) });
+    let (image, dim) = embeddings(&app.ask(embed.clone(), Vec::new()));
+    // The bar of tests/parity.rs for the CPU backend.
+    assert!(worst_row_error(&image, &known("image_embeds")[row * dim..(row + 1) * dim], dim) < 1e-5);
+    // More texts than are encoded at once, and every one of them twice.
+    let twice: Vec<String> = texts.iter().chain(&texts).cloned().collect();
+    let (rows, dim) = embeddings(&app.ask(Job::EmbedTexts { texts: twice }, Vec::new()));
+    assert!(worst_row_error(&rows, &known("text_embeds").repeat(2), dim) < 1e-5);
+
+    let reply = app.ask(classify(1, &[&texts[1], &texts[2]]), Vec::new());
+    let News::Scores(scores) = reply.news else { panic!("{reply:?}") };
+    assert_eq!((scores.image_millis, scores.text_millis), (0.0, 0.0));
+    let (none, _) = embeddings(&app.ask(Job::EmbedTexts { texts: Vec::new() }, Vec::new()));
+    assert!(none.is_empty());
+    let unknown = Job::EmbedImage(EmbedImage { image: 9, max_num_patches: None });
+    assert_eq!(failure(&app.ask(unknown, Vec::new())).kind, FailureKind::UnknownImage);
+}
+
 #[test]
 fn what_is_known_is_not_computed_again() {
     let mut app = app();
@@ -214,7 +253,8 @@ fn a_job_that_waits_can_be_cancelled() {
 struct Fragile(Arc<AtomicU32>);
 
 impl Loader for Fragile {
-    async fn open(&mut self, name: &str, _report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+    async fn open(&mut self, source: &ModelSource, _report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+        let ModelSource::Named(name) = source else { panic!("only folders are opened here") };
         let left = self.0.load(Ordering::SeqCst);
         if left > 0 {
             self.0.store(left - 1, Ordering::SeqCst);
@@ -247,11 +287,11 @@ fn a_panic_costs_nothing_and_a_second_one_costs_the_job() {
 #[test]
 fn messages_have_the_form_that_the_page_knows() {
     let (job, _) = add(7, "03_square_128x128.png");
-    let requests = [open("x"), job, Job::DropImage { image: 7 }, classify(7, &["a", "b"]), Job::Cancel { job: 3 }];
-    let texts: Vec<String> = requests
-        .into_iter()
-        .map(|job| serde_json::to_string(&polyglance::engine::Request { id: 5, generation: 2, job, bulk: vec![1] }).unwrap())
-        .collect();
+    let embed = Job::EmbedImage(EmbedImage { image: 7, max_num_patches: None });
+    let texts = Job::EmbedTexts { texts: vec!["a".to_owned()] };
+    let requests = [open("x"), job, Job::DropImage { image: 7 }, classify(7, &["a", "b"]), embed, texts, Job::Cancel { job: 3 }];
+    let texts: Vec<String> =
+        requests.into_iter().map(|job| serde_json::to_string(&Request { id: 5, generation: 2, job, bulk: vec![1] }).unwrap()).collect();
     assert_eq!(
         texts,
         [
@@ -259,9 +299,17 @@ fn messages_have_the_form_that_the_page_knows() {
             r#"{"id":5,"generation":2,"kind":"add_image","body":{"image":7,"form":"file","preview_side":64}}"#,
             r#"{"id":5,"generation":2,"kind":"drop_image","body":{"image":7}}"#,
             r#"{"id":5,"generation":2,"kind":"classify","body":{"image":7,"max_num_patches":64,"labels":[["a"],["b"]]}}"#,
+            r#"{"id":5,"generation":2,"kind":"embed_image","body":{"image":7,"max_num_patches":null}}"#,
+            r#"{"id":5,"generation":2,"kind":"embed_texts","body":{"texts":["a"]}}"#,
             r#"{"id":5,"generation":2,"kind":"cancel","body":{"job":3}}"#,
         ]
     );
+    // JavaScript leaves out what it has no value for.
+    let request: Request = serde_json::from_str(r#"{"id":5,"generation":2,"kind":"embed_image","body":{"image":7}}"#).unwrap();
+    assert_eq!(request.job, Job::EmbedImage(EmbedImage { image: 7, max_num_patches: None }));
+    let embeddings = Reply { id: 5, generation: 2, news: News::Embeddings { rows: 2, dim: 128 }, bulk: vec![1] };
+    let text = r#"{"id":5,"generation":2,"kind":"embeddings","body":{"rows":2,"dim":128}}"#;
+    assert_eq!(serde_json::to_string(&embeddings).unwrap(), text);
     let reply = r#"{"id":5,"generation":2,"kind":"failed","body":{"kind":"cancelled","message":"stopped"}}"#;
     let parsed: Reply = serde_json::from_str(reply).unwrap();
     assert_eq!((failure(&parsed).kind, serde_json::to_string(&parsed).unwrap().as_str()), (FailureKind::Cancelled, reply));

@@ -1,55 +1,63 @@
-// The model lives here, off the page's thread: a crash of the WASM module ends this worker, not the page.
+// The engine lives here, off the page's thread: when its WebAssembly traps, this worker ends and the page does not.
 //
-// in    {id, kind, body}            kind: "load" | "image" | "texts"
-// out   {kind: "ready", body}       once, when the module runs: its version
-//       {id, kind: "result", body}  or  {id, kind: "error", body: {message}}; without id when the module cannot run
+// in    {kind: "start", generation, body: {lock}}    first and once
+//       {kind: "files", body: {name}, files}         handles for a model that will be opened by this name
+//       {id, generation, kind, body, bulk}           a request of src/engine/protocol.rs
+// out   its replies, a greeting first
+//       {id: 0, generation, kind: "died", body: {reason}}, after which there is no more
 
-import init, { Model, version } from "./polyglance_web.js";
+import init, { Engine } from "./polyglance_web.js";
 
-let model = null;
+const cancelled = new Set();
+const files = new Map();
+let generation = 0;
+let engine = null;
+/** One job at a time: requests queue up in this chain. */
+let last = null;
 
-const loaded = () => {
-  if (model === null) throw new Error("no checkpoint is loaded");
-  return model;
+const host = {
+  say: (message, transfer) => self.postMessage(message, transfer),
+  isCancelled: (job) => cancelled.has(job),
+  files: (name) => files.get(name),
 };
 
-const jobs = {
-  /** body: {files: [{name, bytes}], device} → {device} */
-  async load({ files, device }) {
-    model?.free();
-    model = null;
-    model = await Model.load(files.map(({ name, bytes }) => [name, new Uint8Array(bytes)]), device);
-    return { device: model.device() };
-  },
-
-  /** body: {bytes} → {embedding} of unit length */
-  async image({ bytes }) {
-    return { embedding: await loaded().embedImage(new Uint8Array(bytes)) };
-  },
-
-  /** body: {texts} → {embeddings}, one after the other, each of unit length */
-  async texts({ texts }) {
-    return { embeddings: await loaded().embedTexts(texts) };
-  },
-};
-
-async function answer({ id, kind, body }) {
-  try {
-    const job = jobs[kind];
-    if (job === undefined) throw new Error(`there is no job of kind "${kind}"`);
-    const result = await job(body);
-    const transfer = Object.values(result).filter(ArrayBuffer.isView).map((view) => view.buffer);
-    self.postMessage({ id, kind: "result", body: result }, transfer);
-  } catch (error) {
-    self.postMessage({ id, kind: "error", body: { message: String(error?.message ?? error) } });
-  }
+/** Takes the lock that the page waits for, and keeps it as long as this worker lives. */
+function hold(lock) {
+  if (navigator.locks === undefined) return undefined;
+  return new Promise((held) => {
+    navigator.locks.request(lock, () => {
+      held();
+      return new Promise(() => {});
+    });
+  });
 }
 
-// One job at a time: the model is borrowed for as long as a job awaits the GPU. Messages queue up in this chain.
-let last = init().then(
-  () => self.postMessage({ kind: "ready", body: { version: version() } }),
-  (error) => self.postMessage({ kind: "error", body: { message: `the WebAssembly module did not start: ${error.message}` } }),
-);
+async function start(lock) {
+  await hold(lock);
+  await init();
+  engine = new Engine(generation, host);
+}
+
+// Whatever was not caught is a panic or a trap: the engine's memory may be half of something now.
+function die(event, error) {
+  // The page is told here, in better words than by the event.
+  event.preventDefault();
+  const reason = self.lastPanic ?? error?.message ?? String(error);
+  self.postMessage({ id: 0, generation, kind: "died", body: { reason } });
+  self.close();
+}
+self.addEventListener("error", (event) => die(event, event.error ?? event));
+self.addEventListener("unhandledrejection", (event) => die(event, event.reason));
+
 self.addEventListener("message", ({ data }) => {
-  last = last.then(() => answer(data));
+  if (data.kind === "start") {
+    generation = data.generation;
+    last = start(data.body.lock);
+  } else if (data.kind === "cancel") {
+    cancelled.add(data.body.job);
+  } else if (data.kind === "files") {
+    files.set(data.body.name, data.files);
+  } else {
+    last = last.then(() => engine.run(data));
+  }
 });

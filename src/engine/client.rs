@@ -49,6 +49,8 @@ pub enum Incoming {
 pub struct Client<T> {
     transport: T,
     generation: u32,
+    /// How far the engine of this generation is.
+    state: State,
     next_id: u64,
     /// The model that is open or being opened, and the request that asked for it.
     open: Option<OpenModel>,
@@ -56,6 +58,14 @@ pub struct Client<T> {
     images: BTreeMap<u64, (AddImage, Arc<Vec<u8>>)>,
     pending: BTreeMap<u64, Pending>,
     replies: Vec<Reply>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Starting,
+    Running,
+    /// It died before it had said a word, and another would as well: none is started until there is something to do.
+    Gone,
 }
 
 /// A job under way.
@@ -70,7 +80,8 @@ impl<T: Transport> Client<T> {
     /// Starts an engine.
     pub fn new(mut transport: T) -> Self {
         transport.start(0);
-        Self { transport, generation: 0, next_id: 1, open: None, images: BTreeMap::new(), pending: BTreeMap::new(), replies: Vec::new() }
+        let (images, pending) = (BTreeMap::new(), BTreeMap::new());
+        Self { transport, generation: 0, state: State::Starting, next_id: 1, open: None, images, pending, replies: Vec::new() }
     }
 
     /// Sends a job off; replies carry the number that this gives.
@@ -78,13 +89,16 @@ impl<T: Transport> Client<T> {
         let id = self.next_id;
         self.next_id += 1;
         let bulk = Arc::new(bulk);
+        if self.state == State::Gone {
+            self.start_another();
+        }
         self.deliver(id, &job, &bulk);
         match &job {
             Job::Cancel { .. } => return id,
             Job::Open(request) => self.open = Some(request.clone()),
             Job::AddImage(request) => drop(self.images.insert(request.image, (*request, Arc::clone(&bulk)))),
             Job::DropImage { image } => drop(self.images.remove(image)),
-            Job::Classify(_) | Job::View(_) | Job::Tokenize { .. } => {}
+            Job::Classify(_) | Job::EmbedImage(_) | Job::EmbedTexts { .. } | Job::View(_) | Job::Tokenize { .. } => {}
         }
         self.pending.insert(id, Pending { job, bulk, deaths: 0 });
         id
@@ -107,7 +121,7 @@ impl<T: Transport> Client<T> {
         for incoming in self.transport.receive() {
             match incoming {
                 Incoming::Reply(reply) if reply.generation == self.generation => self.take(reply),
-                Incoming::Died { generation, reason } if generation == self.generation => self.restart(&reason),
+                Incoming::Died { generation, reason } if generation == self.generation => self.died(&reason),
                 // From an engine that is no more.
                 Incoming::Reply(_) | Incoming::Died { .. } => {}
             }
@@ -116,6 +130,7 @@ impl<T: Transport> Client<T> {
     }
 
     fn take(&mut self, reply: Reply) {
+        self.state = State::Running;
         match &reply.news {
             News::Greeting { protocol, version } if *protocol != PROTOCOL => {
                 let message = format!("the page and its worker are of different versions (the worker is {version}); reload the page");
@@ -145,20 +160,36 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    fn restart(&mut self, reason: &str) {
-        self.generation += 1;
-        self.transport.start(self.generation);
+    fn died(&mut self, reason: &str) {
+        if self.state == State::Starting {
+            self.state = State::Gone;
+            while let Some((&id, _)) = self.pending.first_key_value() {
+                self.give_up(id, format!("the engine could not be started ({reason})"));
+            }
+            return;
+        }
         // Jobs are done in order, so that the first was at work. Those behind it are not to blame.
         if let Some((&id, suspect)) = self.pending.iter_mut().next() {
             suspect.deaths += 1;
             if suspect.deaths > 1 {
-                self.disown(id);
-                self.pending.remove(&id);
-                let message = format!("the engine stopped working twice over this ({reason}); it was started again, for other jobs");
-                let failed = self.failed(id, FailureKind::Crashed, message);
-                self.replies.push(failed);
+                self.give_up(id, format!("the engine stopped working twice over this ({reason}); it was started again, for other jobs"));
             }
         }
+        self.start_another();
+    }
+
+    fn give_up(&mut self, id: u64, message: String) {
+        self.disown(id);
+        self.pending.remove(&id);
+        let failed = self.failed(id, FailureKind::Crashed, message);
+        self.replies.push(failed);
+    }
+
+    /// Starts an engine and tells it what the one before knew.
+    fn start_another(&mut self) {
+        self.generation += 1;
+        self.state = State::Starting;
+        self.transport.start(self.generation);
         // What is being asked for is asked for below; the rest is told again under a number that nobody waits for.
         let asked = |wanted: &dyn Fn(&Job) -> bool| self.pending.values().any(|pending| wanted(&pending.job));
         let open =
@@ -228,7 +259,13 @@ mod tests {
         client.receive()
     }
 
+    /// The death of an engine that runs.
     fn die(client: &mut Client<Script>) -> Vec<Reply> {
+        answer(client, 0, News::Greeting { protocol: PROTOCOL, version: String::new() });
+        die_at_once(client)
+    }
+
+    fn die_at_once(client: &mut Client<Script>) -> Vec<Reply> {
         let generation = client.generation;
         client.transport.sent.clear();
         client.transport.incoming.push(Incoming::Died { generation, reason: "a bug".to_owned() });
@@ -269,6 +306,20 @@ mod tests {
         );
         assert_eq!(client.transport.sent.iter().map(|request| request.id).collect::<Vec<_>>(), [behind]);
         assert_eq!(answer(&mut client, behind, News::Done).len(), 1);
+    }
+
+    #[test]
+    fn an_engine_that_does_not_start_is_not_started_for_ever() {
+        let mut client = Client::new(Script::default());
+        let lost = [client.send(open(), Vec::new()), client.send(tokenize(), Vec::new())];
+        let replies = die_at_once(&mut client);
+        assert_eq!(replies.iter().map(|reply| reply.id).collect::<Vec<_>>(), lost);
+        assert!(matches!(&replies[0].news, News::Failed(failure) if failure.kind == FailureKind::Crashed), "{replies:?}");
+        assert_eq!(client.transport.started, [0]);
+        // The next job is another try, of itself alone.
+        let next = client.send(tokenize(), Vec::new());
+        assert_eq!(client.transport.started, [0, 1]);
+        assert_eq!(client.transport.sent.iter().map(|request| (request.id, request.generation)).collect::<Vec<_>>(), [(next, 1)]);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A [`Client`] turns calls into [`Request`]s and hands out [`Reply`]s. A [`Transport`] carries both to where a [`Service`] runs: a thread
-//! ([`thread`]), or a Web Worker. If that dies, the client starts another, tells it what it knew, and replays the jobs that were under way, each of them once.
+//! ([`thread`]), or a Web Worker (`worker`, in browsers). If that dies, the client starts another, tells it what it knew, and replays the jobs that were under way, each of them once.
 
 mod cache;
 mod client;
@@ -14,10 +14,12 @@ mod protocol;
 mod service;
 #[cfg(not(target_family = "wasm"))]
 pub mod thread;
+#[cfg(target_family = "wasm")]
+pub mod worker;
 
 pub use client::{Client, Incoming, Transport};
 pub use protocol::{
-    AddImage, Classify, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, PROTOCOL, Progress,
-    Reply, Request, Scores, Stage, TextInfo, ViewJob, ViewOf,
+    AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, PROTOCOL,
+    Progress, Reply, Request, Scores, Stage, TextInfo, ViewJob, ViewOf,
 };
 pub use service::{Answer, Loader, Report, Service};

@@ -51,6 +51,13 @@ pub enum Job {
     },
     /// Compares a picture with labels. Answer: [`News::Scores`].
     Classify(Classify),
+    /// Embeds a picture. Answer: [`News::Embeddings`] with one row.
+    EmbedImage(EmbedImage),
+    /// Embeds texts. Answer: [`News::Embeddings`] with a row for each.
+    EmbedTexts {
+        /// Any number of texts.
+        texts: Vec<String>,
+    },
     /// Looks at a picture's patches. Answer: [`News::Map`] with `[rows, cols, channels]` of f32 as bulk.
     View(ViewJob),
     /// Tells what the model will read. Answer: [`News::Texts`].
@@ -123,6 +130,15 @@ pub struct Classify {
     pub labels: Vec<Vec<String>>,
 }
 
+/// See [`Job::EmbedImage`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EmbedImage {
+    /// Number of the picture.
+    pub image: u64,
+    /// Most patches, for a NaFlex model; its own default if absent.
+    pub max_num_patches: Option<usize>,
+}
+
 /// See [`Job::View`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ViewJob {
@@ -180,6 +196,13 @@ pub enum News {
     Image(ImageInfo),
     /// Labels were compared.
     Scores(Scores),
+    /// Pictures or texts were embedded. Bulk: `[rows, dim]` of f32, each row of unit length.
+    Embeddings {
+        /// Embeddings.
+        rows: usize,
+        /// Values of each.
+        dim: usize,
+    },
     /// Patches were looked at.
     Map {
         /// Rows of patches.

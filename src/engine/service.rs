@@ -8,15 +8,15 @@ use image::RgbImage;
 
 use super::cache::Cache;
 use super::protocol::{
-    AddImage, Classify, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, Progress, Scores, Stage,
-    TextInfo, ViewJob, ViewOf,
+    AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, Progress,
+    Scores, Stage, TextInfo, ViewJob, ViewOf,
 };
 use crate::config::VisionGeometry;
 use crate::encoder::{DeviceDescription, Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
 use crate::image::{PatchBatch, Resampling, decode, patching, preprocess};
 use crate::kernels::Size;
 use crate::limits::Limits;
-use crate::platform::Stopwatch;
+use crate::platform::{Stopwatch, yield_now};
 use crate::tasks::Classifier;
 use crate::tasks::dense::{PatchFeatures, View};
 use crate::text::{TextOptions, Tokenizer, ensemble};
@@ -24,8 +24,8 @@ use crate::weights::Checkpoint;
 
 /// Where models come from, which differs between a process and a browser tab.
 pub trait Loader {
-    /// Opens a model that is not inside this build.
-    fn open(&mut self, name: &str, report: &mut Report<'_>) -> impl Future<Output = Result<Checkpoint, Failure>>;
+    /// Opens a model.
+    fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> impl Future<Output = Result<Checkpoint, Failure>>;
 }
 
 /// Tells an app how a job gets on, and learns whether it wants no more of it.
@@ -42,6 +42,16 @@ impl<'a> Report<'a> {
     /// `say` hears of progress, `is_cancelled` is asked between steps.
     pub fn new(say: &'a mut dyn FnMut(Progress), is_cancelled: &'a dyn Fn() -> bool) -> Self {
         Self { say, is_cancelled, last: None }
+    }
+
+    /// As [`step`](Self::step), after the event loop had its turn: only then can an engine without a thread of its own have heard that
+    /// the job is no longer wanted. To be awaited before work of more than some milliseconds.
+    ///
+    /// # Errors
+    /// The job was cancelled.
+    pub async fn pause(&mut self, stage: Stage, done: u64, total: u64) -> Result<(), Failure> {
+        yield_now().await;
+        self.step(stage, done, total)
     }
 
     /// A step is done.
@@ -125,6 +135,8 @@ impl<L: Loader> Service<L> {
                 Ok(News::Done.into())
             }
             Job::Classify(request) => self.classify(&request, report).await.map(|scores| News::Scores(scores).into()),
+            Job::EmbedImage(request) => self.embed_image(request, report).await,
+            Job::EmbedTexts { texts } => self.embed_texts(&texts, report).await,
             Job::View(request) => self.view(&request, report).await,
             Job::Tokenize { texts } => self.tokenize(&texts).await.map(|infos| News::Texts(infos).into()),
             // Whoever runs the service looks at these before it does.
@@ -136,10 +148,7 @@ impl<L: Loader> Service<L> {
         // Two models at once may not fit.
         self.open = None;
         report.step(Stage::Load, 0, 1)?;
-        let checkpoint = Arc::new(match &request.source {
-            ModelSource::Demo => demo().await?,
-            ModelSource::Named(name) => self.loader.open(name, report).await?,
-        });
+        let checkpoint = Arc::new(self.loader.open(&request.source, report).await?);
         let Ok(device) = request.device.parse();
         let options = EncoderOptions { device, precision: request.precision.parse().map_err(input)? };
         let encoder = Encoder::new(Arc::clone(&checkpoint), options).await.map_err(model)?;
@@ -199,24 +208,29 @@ impl<L: Loader> Service<L> {
         let knew_texts = request.labels.iter().flatten().all(|text| open.texts.contains(text));
         let classifier = open.classifier(&request.labels, report).await?;
         let text_millis = if knew_texts { 0.0 } else { 1e3 * watch.elapsed_secs() };
-        let watch = Stopwatch::start();
-        let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);
+        let picture = picture(images, request.image)?;
         let size = Size { height: picture.height() as usize, width: picture.width() as usize };
-        let shape = patching(size, &vision, request.max_num_patches).map_err(input)?;
+        let shape = patching(size, &open.encoder.config().vision, request.max_num_patches).map_err(input)?;
         let key = (request.image, request.max_num_patches);
-        let mut image_millis = 0.0;
-        if !open.embeds.contains(&key) {
-            report.step(Stage::Image, 0, 1)?;
-            let patches = preprocess(picture, &vision, request.max_num_patches, Resampling::default()).map_err(input)?;
-            let batch = PatchBatch::pack(&[patches]);
-            let embeds = open.encoder.encode_images(&batch, ImageOutputs::default()).await.map_err(model)?.embeds;
-            let bytes = size_of_val(embeds.as_slice());
-            open.embeds.insert(key, embeds, bytes);
-            image_millis = 1e3 * watch.elapsed_secs();
-        }
-        let embed = open.embeds.get(&key).map(|embed| embed.as_slice()).unwrap_or_default();
+        let knew_image = open.embeds.contains(&key);
+        let watch = Stopwatch::start();
+        let embed = open.embed_picture(key, picture, report).await?;
+        let image_millis = if knew_image { 0.0 } else { 1e3 * watch.elapsed_secs() };
         let logits = classifier.scores(embed).map_err(model)?.iter().map(|score| score.logit).collect();
         Ok(Scores { logits, grid: [shape.rows, shape.cols], image_millis, text_millis })
+    }
+
+    async fn embed_image(&mut self, EmbedImage { image, max_num_patches }: EmbedImage, report: &mut Report<'_>) -> Result<Answer, Failure> {
+        let Self { open, images, .. } = self;
+        let open = open.as_mut().ok_or_else(no_model)?;
+        let embed = open.embed_picture((image, max_num_patches), picture(images, image)?, report).await?;
+        Ok(embeddings(embed, embed.len()))
+    }
+
+    async fn embed_texts(&mut self, texts: &[String], report: &mut Report<'_>) -> Result<Answer, Failure> {
+        let open = self.open.as_mut().ok_or_else(no_model)?;
+        let embeds = open.embed_texts(texts, report).await?;
+        Ok(embeddings(&embeds, open.encoder.config().embedding_dim()))
     }
 
     async fn view(&mut self, request: &ViewJob, report: &mut Report<'_>) -> Result<Answer, Failure> {
@@ -231,7 +245,7 @@ impl<L: Loader> Service<L> {
         let masked = mask_outliers && !matches!(request.view, ViewOf::Phrases(_) | ViewOf::Attention);
         let key = FeatureKey { image, max_num_patches, layer, masked };
         if !open.features.contains(&key) {
-            report.step(Stage::Image, 0, 1)?;
+            report.pause(Stage::Image, 0, 1).await?;
             let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);
             let patches = preprocess(picture, &vision, request.max_num_patches, Resampling::default()).map_err(input)?;
             let layer = request.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
@@ -278,14 +292,14 @@ const TEXTS_AT_ONCE: usize = 16;
 impl Open {
     /// Loads both towers, so that the first job takes no longer than the next.
     async fn warm_up(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
-        report.step(Stage::VisionTower, 0, 1)?;
+        report.pause(Stage::VisionTower, 0, 1).await?;
         let vision = self.encoder.config().vision;
         let pixel = RgbImage::new(1, 1);
         let budget = matches!(vision.geometry, VisionGeometry::NaFlex { .. }).then_some(1);
         let patches = preprocess(&pixel, &vision, budget, Resampling::default()).map_err(model)?;
         self.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()).await.map_err(model)?;
-        report.step(Stage::TextTower, 0, 1)?;
-        self.embed_texts(&[String::new()], report).await
+        report.pause(Stage::TextTower, 0, 1).await?;
+        self.embed_texts(&[String::new()], report).await.map(drop)
     }
 
     async fn tokenizer(&mut self) -> Result<&Tokenizer, Failure> {
@@ -298,35 +312,65 @@ impl Open {
         })
     }
 
-    /// Labels ready to be compared. Only texts that are new are encoded.
+    /// Labels ready to be compared.
     async fn classifier(&mut self, labels: &[Vec<String>], report: &mut Report<'_>) -> Result<Classifier, Failure> {
         let texts: Vec<String> = labels.iter().flatten().cloned().collect();
-        self.embed_texts(&texts, report).await?;
         let dim = self.encoder.config().embedding_dim();
-        let mut embeds = Vec::with_capacity(labels.len() * dim);
+        let all = self.embed_texts(&texts, report).await?;
+        let (mut embeds, mut rest) = (Vec::with_capacity(labels.len() * dim), all.as_slice());
         for label in labels {
-            let own: Vec<f32> = label.iter().flat_map(|text| self.texts.get(text).cloned().unwrap_or_default()).collect();
-            embeds.extend(ensemble(&own, dim, label.len()).map_err(input)?);
+            let (own, others) = rest.split_at_checked(label.len() * dim).unwrap_or_default();
+            embeds.extend(ensemble(own, dim, label.len()).map_err(input)?);
+            rest = others;
         }
         Classifier::new(embeds, dim, self.info.logit_scale, self.info.logit_bias).map_err(input)
     }
 
-    async fn embed_texts(&mut self, texts: &[String], report: &mut Report<'_>) -> Result<(), Failure> {
-        let mut missing: Vec<&String> = texts.iter().filter(|text| !self.texts.contains(text)).collect();
+    /// A picture's embedding, `[dim]`. A known one is not computed again.
+    async fn embed_picture(&mut self, key: (u64, Option<usize>), picture: &RgbImage, report: &mut Report<'_>) -> Result<&[f32], Failure> {
+        if !self.embeds.contains(&key) {
+            report.pause(Stage::Image, 0, 1).await?;
+            let patches = preprocess(picture, &self.encoder.config().vision, key.1, Resampling::default()).map_err(input)?;
+            let batch = PatchBatch::pack(&[patches]);
+            let embeds = self.encoder.encode_images(&batch, ImageOutputs::default()).await.map_err(model)?.embeds;
+            let bytes = size_of_val(embeds.as_slice());
+            self.embeds.insert(key, embeds, bytes);
+        }
+        Ok(self.embeds.get(&key).map(|embed| embed.as_slice()).unwrap_or_default())
+    }
+
+    /// Embeddings of texts, `[texts, dim]`. Only texts that are new are encoded.
+    async fn embed_texts(&mut self, texts: &[String], report: &mut Report<'_>) -> Result<Vec<f32>, Failure> {
+        // Beside the cache, which may forget some while others are encoded.
+        let mut known: HashMap<&String, Vec<f32>> = HashMap::new();
+        let mut missing = Vec::new();
+        for text in texts {
+            match self.texts.get(text) {
+                Some(embed) => drop(known.insert(text, embed.clone())),
+                None => missing.push(text),
+            }
+        }
         missing.sort_unstable();
         missing.dedup();
         let dim = self.encoder.config().embedding_dim();
         for (index, batch) in missing.chunks(TEXTS_AT_ONCE).enumerate() {
-            report.step(Stage::Texts, (index * TEXTS_AT_ONCE) as u64, missing.len() as u64)?;
+            report.pause(Stage::Texts, (index * TEXTS_AT_ONCE) as u64, missing.len() as u64).await?;
             let tokenizer = self.tokenizer().await?;
             let tokens = batch.iter().map(|text| tokenizer.encode(text)).collect::<Result<Vec<_>, _>>().map_err(input)?;
             let embeds = self.encoder.encode_texts(&tokens).await.map_err(model)?.embeds;
             for (text, embed) in batch.iter().zip(embeds.chunks_exact(dim)) {
                 self.texts.insert((*text).clone(), embed.to_vec(), size_of_val(embed) + text.len());
+                known.insert(text, embed.to_vec());
             }
         }
-        Ok(())
+        Ok(texts.iter().filter_map(|text| known.get(text)).flatten().copied().collect())
     }
+}
+
+/// Embeddings of `dim` values each, one after another.
+fn embeddings(values: &[f32], dim: usize) -> Answer {
+    let news = News::Embeddings { rows: values.len() / dim.max(1), dim };
+    Answer { news, bulk: bytemuck::cast_slice(values).to_vec() }
 }
 
 fn picture(images: &HashMap<u64, RgbImage>, image: u64) -> Result<&RgbImage, Failure> {
@@ -342,16 +386,6 @@ fn preview(pixels: &RgbImage, side: usize) -> Option<RgbImage> {
     }
     let scaled = |length: u32| (u64::from(length) * u64::from(side)).div_ceil(u64::from(longest)) as u32;
     Some(image::imageops::thumbnail(pixels, scaled(pixels.width()), scaled(pixels.height())))
-}
-
-#[cfg(feature = "demo-model")]
-async fn demo() -> Result<Checkpoint, Failure> {
-    crate::demo::checkpoint().await.map_err(model)
-}
-
-#[cfg(not(feature = "demo-model"))]
-async fn demo() -> Result<Checkpoint, Failure> {
-    Err(Failure::new(FailureKind::Model, "this build has no model inside; open another one"))
 }
 
 fn describe(source: ModelSource, encoder: &Encoder) -> ModelInfo {

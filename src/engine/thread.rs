@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::{Incoming, Transport};
-use super::protocol::{Failure, FailureKind, Job, News, PROTOCOL, Reply, Request};
+use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request};
 use super::service::{Answer, Loader, Report, Service};
 use crate::platform::{block_on, spawn};
 use crate::weights::Checkpoint;
@@ -118,14 +118,29 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
     text.unwrap_or("a bug").to_owned()
 }
 
-/// Models from this machine's folders and, with the feature `hub`, from the hub.
+/// The model inside, and models from this machine's folders and, with the feature `hub`, from the hub.
 pub struct Files;
 
 impl Loader for Files {
-    async fn open(&mut self, name: &str, report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
-        let folder = folder(name, report)?;
-        Checkpoint::open(&folder).await.map_err(|error| Failure::new(FailureKind::Model, error))
+    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+        match source {
+            ModelSource::Demo => demo().await,
+            ModelSource::Named(name) => {
+                let folder = folder(name, report)?;
+                Checkpoint::open(&folder).await.map_err(|error| Failure::new(FailureKind::Model, error))
+            }
+        }
     }
+}
+
+#[cfg(feature = "demo-model")]
+async fn demo() -> Result<Checkpoint, Failure> {
+    crate::demo::checkpoint().await.map_err(|error| Failure::new(FailureKind::Model, error))
+}
+
+#[cfg(not(feature = "demo-model"))]
+async fn demo() -> Result<Checkpoint, Failure> {
+    Err(Failure::new(FailureKind::Model, "this build has no model inside; open another one"))
 }
 
 #[cfg(feature = "hub")]

@@ -7,7 +7,7 @@ mod imp;
 #[path = "web.rs"]
 mod imp;
 
-pub use imp::{Stopwatch, for_each, for_each_chunk, threads};
+pub use imp::{Stopwatch, for_each, for_each_chunk, threads, yield_now};
 
 #[cfg(feature = "gpu")]
 pub(crate) use imp::wait_for_gpu;

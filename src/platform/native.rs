@@ -39,6 +39,9 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     pollster::block_on(future)
 }
 
+/// Nothing to do: other threads do not wait for this one.
+pub async fn yield_now() {}
+
 /// Waits until the GPU has finished a submission. Two minutes without an answer are an error: submissions are cut to take a second.
 #[cfg(feature = "gpu")]
 pub(crate) fn wait_for_gpu(device: &wgpu::Device, submission: wgpu::SubmissionIndex) -> Result<(), wgpu::PollError> {

@@ -1,4 +1,9 @@
-//! One thread and the browser's clock.
+//! One thread, the browser's event loop and its clock.
+
+use js_sys::Promise;
+use wasm_bindgen::JsValue;
+use wasm_bindgen_futures::JsFuture;
+use web_sys::MessageChannel;
 
 /// Calls `run(index, chunk)` for each chunk of `len` elements of `data` (the last may be shorter).
 pub fn for_each_chunk<T>(data: &mut [T], len: usize, run: impl Fn(usize, &mut [T])) {
@@ -14,6 +19,23 @@ pub fn for_each<T, S: Default>(tasks: Vec<T>, run: impl Fn(&mut S, T)) {
 /// Threads that [`for_each`] uses.
 pub fn threads() -> usize {
     1
+}
+
+/// Lets the event loop go round once, so that messages which have come in are heard. By a message of its own, because a timer would sleep
+/// for 4 ms.
+pub async fn yield_now() {
+    // Without a channel nothing is lost but promptness.
+    let Ok(channel) = MessageChannel::new() else { return };
+    let (sender, receiver) = (channel.port1(), channel.port2());
+    let turn = Promise::new(&mut |resolve, _| {
+        receiver.set_onmessage(Some(&resolve));
+        if sender.post_message(&JsValue::NULL).is_err() {
+            let _ = resolve.call0(&JsValue::NULL);
+        }
+    });
+    let _ = JsFuture::from(turn).await;
+    // An open pair is never collected.
+    receiver.close();
 }
 
 /// Nothing to wait for: the browser polls its GPU and resolves the promises that the caller awaits.

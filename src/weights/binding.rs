@@ -192,15 +192,21 @@ impl Binding {
     /// Rows of the matrix `[rows, columns]`, one after another.
     pub(crate) async fn read_rows(&self, rows: &[u32], catalog: &Catalog, files: &[NamedSource]) -> Result<Vec<f32>, WeightsError> {
         let columns: u64 = self.info.shape.iter().skip(1).map(|&dim| dim as u64).product();
-        let ranges = rows.iter().map(|&row| u64::from(row) * columns..(u64::from(row) + 1) * columns);
+        let range = |&row: &u32| u64::from(row) * columns..(u64::from(row) + 1) * columns;
         if let ([part], Layout::AsIs) = (self.parts.as_slice(), self.layout) {
-            let byte_ranges: Vec<_> = ranges.map(|range| part.bytes(range)).collect();
+            // Most rows of a text are the padding token's, and a read may be a question to another process.
+            let mut once = rows.to_vec();
+            once.sort_unstable();
+            once.dedup();
+            let byte_ranges: Vec<_> = once.iter().map(|row| part.bytes(range(row))).collect();
             let pieces = read_bytes(part, &byte_ranges, catalog, files).await?;
-            return Ok(pieces.into_iter().flat_map(|piece| part.dtype.decode(piece).into_owned()).collect());
+            let decoded: Vec<_> = pieces.into_iter().map(|piece| part.dtype.decode(piece)).collect();
+            let values = rows.iter().filter_map(|row| decoded.get(once.binary_search(row).ok()?));
+            return Ok(values.flat_map(|values| values.iter().copied()).collect());
         }
         let whole = self.read(catalog, files).await?;
-        let rows = ranges.filter_map(|range| whole.get(range.start as usize..range.end as usize));
-        Ok(rows.flatten().copied().collect())
+        let values = rows.iter().map(range).filter_map(|range| whole.get(range.start as usize..range.end as usize));
+        Ok(values.flatten().copied().collect())
     }
 
     fn hwio_to_oihw(&self, hwio: &[f32], oihw: &mut Vec<f32>) {

@@ -153,6 +153,10 @@ impl Weights {
         } else if let Some(index) = find(INDEX) {
             (read_sharded(name, files, index).await?, false, Vec::new())
         } else if let Some(npz) = files.iter().position(|file| file.name.ends_with(".npz")) {
+            if files.iter().skip(npz + 1).any(|file| file.name.ends_with(".npz")) {
+                let remedy = "there are several .npz files: give the path of one of them";
+                return Err(WeightsError::Missing { folder: name.to_owned(), what: "single checkpoint".to_owned(), remedy });
+            }
             let (catalog, others) = read_npz(files, npz).await?;
             (catalog, true, others)
         } else {
@@ -281,20 +285,7 @@ impl Folder {
             }
             _ => {}
         }
-        let folder = Self { path: folder.to_owned(), names };
-        folder.check_unambiguous()?;
-        Ok(folder)
-    }
-
-    /// Several `.npz` files in one folder are several models.
-    fn check_unambiguous(&self) -> Result<(), WeightsError> {
-        let has = |name: &str| self.names.iter().any(|other| other == name);
-        let archives = self.names.iter().filter(|name| name.ends_with(".npz")).count();
-        if archives > 1 && !has(SINGLE) && !has(INDEX) {
-            let remedy = "there are several .npz files: give the path of one of them";
-            return Err(WeightsError::Missing { folder: self.path.display().to_string(), what: "single checkpoint".to_owned(), remedy });
-        }
-        Ok(())
+        Ok(Self { path: folder.to_owned(), names })
     }
 
     fn open(&self, name: &str) -> Result<Option<NamedSource>, WeightsError> {

@@ -23,7 +23,7 @@ Usage: cargo xtask <command>
                                where it was interrupted; KEY=VALUE changes a value of trainer/recipes/demo.toml
   emoji-sources                download emoji world's names and second set of pictures, and print where they are
   tidy                         check the invariants of ARCHITECTURE.md
-  web [--release] [--serve]    build the browser page into dist/; --serve then serves it on 127.0.0.1:8080
+  web [--release] [--serve]    build the npm package and its example page into dist/; --serve then serves it on 127.0.0.1:8080
 ";
 
 fn main() -> ExitCode {

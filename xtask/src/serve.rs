@@ -11,9 +11,9 @@ use std::{
 
 use anyhow::{Context, Result};
 
-/// The policy of `index.html`, sent again with every file because a worker does not inherit a `<meta>` one.
+/// The policy of the page, sent again with every file because a worker does not inherit a `<meta>` one.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; \
-     style-src 'self'; base-uri 'none'; form-action 'none'";
+     style-src 'self'; img-src 'self' blob: data:; manifest-src 'self'; base-uri 'none'; form-action 'none'";
 
 /// Cross-origin isolation, and no caching, so that a rebuilt page is seen at once.
 const HEADERS: &str = "\
@@ -86,6 +86,8 @@ fn mime(file: &Path) -> &'static str {
         Some("js" | "mjs") => "text/javascript; charset=utf-8",
         Some("css") => "text/css; charset=utf-8",
         Some("json") => "application/json",
+        Some("svg") => "image/svg+xml",
+        Some("webmanifest") => "application/manifest+json",
         // Browsers compile WASM while it streams in only under this type.
         Some("wasm") => "application/wasm",
         _ => "application/octet-stream",
@@ -106,9 +108,11 @@ mod tests {
     }
 
     #[test]
-    fn the_page_carries_the_same_policy() {
-        let page = fs::read_to_string(crate::shell::root().join("index.html")).unwrap();
-        assert!(page.contains(&format!("content=\"{CONTENT_SECURITY_POLICY}\"")));
+    fn pages_carry_the_same_policy() {
+        for page in ["index.html", "web/api/example.html"] {
+            let text = fs::read_to_string(crate::shell::root().join(page)).unwrap();
+            assert!(text.contains(&format!("content=\"{CONTENT_SECURITY_POLICY}\"")), "{page}");
+        }
     }
 
     #[test]

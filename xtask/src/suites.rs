@@ -2,6 +2,7 @@
 
 use std::{
     env, fs,
+    path::PathBuf,
     process::{Command, ExitCode},
     time::Instant,
 };
@@ -147,14 +148,14 @@ fn wasm_clippy(_: &mut Context) -> Result<()> {
     clippy(&["--package", "polyglance-web"])
 }
 
-/// Drives the built page in a headless Chromium.
+/// Drives what was built in a headless Chromium.
 fn browser(context: &mut Context) -> Result<()> {
     let (node, chromium) = (setup::node()?, setup::chromium()?);
     // Once more, in no time after the suite `wasm`: a page from an earlier build would prove nothing.
     web::build(false)?;
     let url = serve::in_background(web::dist_dir())?;
     let mut command = Command::new(node);
-    command.args(["--test", "--test-reporter=tap", "tests/browser/page.test.mjs"]).current_dir(root());
+    command.args(["--test", "--test-reporter=tap"]).args(browser_tests()?).current_dir(root());
     command.env("POLYGLANCE_URL", url).env("CHROME", chromium);
     let mut counts = Counts::default();
     let passed = run_lines(&mut command, |line| {
@@ -166,6 +167,14 @@ fn browser(context: &mut Context) -> Result<()> {
         bail!("{} of {} browser tests failed", counts.failed, counts.passed + counts.failed);
     }
     Ok(())
+}
+
+fn browser_tests() -> Result<Vec<PathBuf>> {
+    let folder = root().join("tests/browser");
+    let files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let mut tests: Vec<_> = files.into_iter().filter(|file| file.to_string_lossy().ends_with(".test.mjs")).collect();
+    tests.sort_unstable();
+    Ok(tests)
 }
 
 fn tests(context: &mut Context) -> Result<()> {

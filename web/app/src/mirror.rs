@@ -115,7 +115,9 @@ impl Mirror {
             }
             return;
         }
-        let Some(html) = self.document.create_element("div").ok().and_then(|element| element.dyn_into::<HtmlElement>().ok()) else { return };
+        let Some(html) = self.document.create_element("div").ok().and_then(|element| element.dyn_into::<HtmlElement>().ok()) else {
+            return;
+        };
         let wake = self.wake.clone();
         let click = Closure::<dyn FnMut()>::new(move || {
             CLICKED.with_borrow_mut(|clicked| clicked.push(id));

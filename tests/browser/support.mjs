@@ -1,0 +1,115 @@
+// What the browser tests share: a Chromium, pages to load Polyglance in, and what transformers computed.
+//
+// POLYGLANCE_URL is where dist/ is served, CHROME the browser to drive.
+
+import assert from "node:assert/strict";
+import { readFileSync, readdirSync } from "node:fs";
+import { after, before } from "node:test";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const FIXTURES = new URL("../oracle/fixtures/", import.meta.url);
+export const MANIFEST = JSON.parse(readFileSync(new URL("models/manifest.json", FIXTURES)));
+export const SAMPLES = new URL("../../assets/demo/samples/", import.meta.url);
+export const URL_OF_PAGE = process.env.POLYGLANCE_URL;
+
+/** WebGPU on the CPU, so that the tests need no GPU; no service that talks to the network. */
+const FLAGS = [
+  "--no-sandbox",
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-quic",
+];
+
+let browser;
+before(async () => {
+  browser = await chromium.launch({ executablePath: process.env.CHROME, args: FLAGS });
+});
+after(() => browser?.close());
+
+/** Opens a page; `complaints` collects console errors and what the CSP blocked, `requests` what was fetched. */
+export async function open(address = "", prepare = () => {}) {
+  const page = await browser.newPage();
+  const [complaints, requests] = [[], []];
+  page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("request", (request) => requests.push(request.url()));
+  await prepare(page);
+  await page.goto(new URL(address, URL_OF_PAGE).href);
+  return { page, complaints, requests };
+}
+
+/** A page of nothing but file inputs, under the headers with which everything is served. */
+export function openBlank(prepare = () => {}) {
+  return open("blank.html", async (page) => {
+    const { "content-length": _, ...headers } = Object.fromEntries((await fetch(URL_OF_PAGE)).headers);
+    const body = '<!doctype html><input id="files" type="file" multiple><input id="image" type="file" multiple>';
+    await page.route("**/blank.html", (route) => route.fulfill({ headers, body }));
+    await prepare(page);
+  });
+}
+
+export const imagePath = (index) => fileURLToPath(new URL(MANIFEST.images[index], new URL("models/", FIXTURES)));
+
+/** The files of a fixture model, as `setInputFiles` takes them. */
+export function modelFiles(model) {
+  const folder = new URL(`models/${model}/`, FIXTURES);
+  const names = readdirSync(folder).filter((name) => /^(config|tokenizer|preprocessor_config)\.json$|^model.*\.(safetensors|json)$/.test(name));
+  return names.map((name) => ({ name, mimeType: "application/octet-stream", buffer: readFileSync(new URL(name, folder)) }));
+}
+
+/** Loads a fixture model, or the files given, as `model` of the page; says what it runs on, or how it failed. */
+export async function load(page, files, options) {
+  await page.setInputFiles("#files", typeof files === "string" ? modelFiles(files) : files);
+  return page.evaluate(async (options) => {
+    const { load } = await import("./polyglance.js");
+    try {
+      globalThis.model = await load({ ...options, files: document.getElementById("files").files });
+      return globalThis.model.info;
+    } catch ({ kind, message }) {
+      return { kind, message };
+    }
+  }, options);
+}
+
+/** Where the expected row of an image of a fixture model is. */
+export function caseOf(model, image, budget) {
+  const { cases } = MANIFEST.models.find(({ name }) => name === model);
+  return cases.findIndex((other) => other.image === image && (other.budget === null || other.budget === budget));
+}
+
+/** What transformers computed: the result gives the values of a tensor, or of one of its rows. */
+export function expected(model) {
+  const file = readFileSync(new URL(`models/${model}/expected.safetensors`, FIXTURES));
+  const start = 8 + Number(file.readBigUInt64LE(0));
+  const header = JSON.parse(file.subarray(8, start));
+  return (name, row) => {
+    const { dtype, shape, data_offsets: [begin, end] } = header[name];
+    assert.equal(dtype, "F32");
+    const values = Array.from({ length: (end - begin) / 4 }, (_, i) => file.readFloatLE(start + begin + 4 * i));
+    const width = values.length / shape[0];
+    return row === undefined ? values : values.slice(row * width, (row + 1) * width);
+  };
+}
+
+/** ‖a − b‖ / ‖b‖ */
+export function relativeError(a, b) {
+  assert.equal(a.length, b.length);
+  return Math.hypot(...a.map((value, i) => value - b[i])) / Math.hypot(...b);
+}
+
+/** The end of a worker as the browser brings it about: without a word. */
+export async function endWorker(page) {
+  await page.workers().at(-1).evaluate(() => self.close()).catch(() => {});
+}
+
+/** A panic in the engine of a debug build. */
+export async function crashWorker(page, message) {
+  await page.workers().at(-1).evaluate(async (message) => {
+    const { crash } = await import(new URL("./polyglance_web.js", self.location.href).href);
+    setTimeout(() => crash(message));
+  }, message);
+}

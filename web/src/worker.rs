@@ -1,0 +1,82 @@
+//! The worker's end: does the jobs that `worker.js` hands over, one at a time, and says what came of them.
+
+use js_sys::Array;
+use polyglance::engine::worker::{from_js, to_js};
+use polyglance::engine::{Answer, Failure, FailureKind, News, PROTOCOL, Reply, Report, Request, Service};
+use polyglance::platform::yield_now;
+use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
+
+use crate::files::Files;
+
+#[wasm_bindgen]
+extern "C" {
+    #[derive(Clone)]
+    /// What `worker.js` does for the engine.
+    pub type Host;
+
+    /// Posts a message to the page; what is in `transfer` moves.
+    #[wasm_bindgen(method)]
+    fn say(this: &Host, message: &JsValue, transfer: &Array);
+
+    /// Whether the page wants no more of a job.
+    #[wasm_bindgen(method, js_name = isCancelled)]
+    fn is_cancelled(this: &Host, job: f64) -> bool;
+
+    /// The files that the page has handed over under a name.
+    #[wasm_bindgen(method)]
+    pub(crate) fn files(this: &Host, name: &str) -> Option<Array>;
+}
+
+/// An engine of one generation.
+#[wasm_bindgen]
+pub struct Engine {
+    generation: u32,
+    host: Host,
+    service: Service<Files>,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Greets the page.
+    #[wasm_bindgen(constructor)]
+    pub fn new(generation: u32, host: Host) -> Self {
+        say(&host, 0, generation, News::Greeting { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }.into());
+        let service = Service::new(Files { host: host.clone() });
+        Self { generation, host, service }
+    }
+
+    /// Does what a message asks for. It is borrowed until the promise settles: a caller awaits one before the next.
+    pub async fn run(&mut self, message: JsValue) {
+        // Whatever stands behind this message may be its cancellation.
+        yield_now().await;
+        let Self { generation, host, service } = self;
+        let (id, done) = match from_js::<Request>(&message) {
+            Ok((Request { id, job, .. }, bulk)) => {
+                let is_cancelled = || host.is_cancelled(id as f64);
+                let mut progress = |progress| say(host, id, *generation, News::Progress(progress).into());
+                let mut report = Report::new(&mut progress, &is_cancelled);
+                let done = if is_cancelled() {
+                    Err(Failure::new(FailureKind::Cancelled, "stopped"))
+                } else {
+                    service.run(job, bulk, &mut report).await
+                };
+                (id, done)
+            }
+            Err(reason) => (id_of(&message), Err(Failure::new(FailureKind::Input, format!("the engine cannot do this: {reason}")))),
+        };
+        say(host, id, *generation, done.unwrap_or_else(|failure| News::Failed(failure).into()));
+    }
+}
+
+fn say(host: &Host, id: u64, generation: u32, Answer { news, bulk }: Answer) {
+    let reply = Reply { id, generation, news, bulk: Vec::new() };
+    // The engine's own replies have a form in JSON.
+    if let Ok((message, transfer)) = to_js(&reply, &bulk) {
+        host.say(&message, &transfer);
+    }
+}
+
+/// The id of a message that is no request, as far as it has one.
+fn id_of(message: &JsValue) -> u64 {
+    js_sys::Reflect::get(message, &"id".into()).ok().and_then(|id| id.as_f64()).map_or(0, |id| id as u64)
+}
