@@ -1,6 +1,6 @@
 //! Labels with their three numbers, as bars.
 
-use eframe::egui::{Align2, Color32, CursorIcon, FontId, Rect, Response, RichText, Role, Sense, TextStyle, Ui, Vec2, WidgetInfo, vec2};
+use eframe::egui::{Align2, Color32, CursorIcon, FontId, Rect, Response, Role, Sense, TextStyle, Ui, Vec2, WidgetInfo, vec2};
 
 use super::strings::{Language, Text};
 use super::theme::{ACCENT, BEST};

@@ -3,7 +3,7 @@
 //! Natively this crate is empty.
 #![cfg(target_family = "wasm")]
 
-use eframe::{WebLogger, WebOptions, WebRunner};
+use eframe::{WebOptions, WebRunner};
 use js_sys::{Array, Uint8Array};
 use polyglance::app::{App, Assets, SAMPLES};
 use polyglance::engine::worker::WorkerTransport;
@@ -22,8 +22,6 @@ use host::Page;
 #[wasm_bindgen]
 pub async fn start(canvas: HtmlCanvasElement, files: Array) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
-    // Errors of the interface itself, in the console.
-    let _ = WebLogger::init(eframe::web::log::LevelFilter::Warn);
     let assets = assets(&files).ok_or_else(|| JsValue::from("the page's files are incomplete; reload it"))?;
     let create = move |creation: &eframe::CreationContext<'_>| {
         let context = creation.egui_ctx.clone();
