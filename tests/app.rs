@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use eframe::egui::{DroppedFileHandle, Key, Modifiers, Vec2};
 use egui_kittest::Harness;
-use egui_kittest::kittest::Queryable;
+use egui_kittest::kittest::{NodeT, Queryable};
 use polyglance::app::{App, Arrival, Assets, Host};
 use polyglance::engine::thread::Thread;
 use polyglance::image::decode;
@@ -85,7 +85,8 @@ impl Driven {
         loop {
             self.harness.step();
             if let Some(node) = self.harness.query_all_by_label_contains(label).next() {
-                return node.label().unwrap_or_default();
+                let node = node.accesskit_node();
+                return node.label().or_else(|| node.value()).unwrap_or_default();
             }
             assert!(Instant::now() < end, "{label:?} never appears in\n{:?}", self.harness.root());
             std::thread::sleep(Duration::from_millis(10));
@@ -94,7 +95,8 @@ impl Driven {
 
     fn click(&mut self, label: &str) {
         self.read(label);
-        self.harness.get_by_label(label).click();
+        // Through the accessibility tree, so that it need not be scrolled into view; of several the last, for menus come after what opens them.
+        self.harness.get_all_by_label(label).last().unwrap().click_accesskit();
         self.harness.step();
         self.harness.step();
     }
@@ -152,7 +154,7 @@ fn pictures_are_classified_and_exported() {
     let csv = loop {
         app.harness.step();
         if let Some(export) = app.harness.query_by_label("Export CSV") {
-            export.click();
+            export.click_accesskit();
         }
         app.harness.step();
         app.harness.step();
@@ -191,7 +193,7 @@ fn every_view_of_patches_is_shown_and_saved() {
         let png = loop {
             app.harness.step();
             if let Some(button) = app.harness.query_by_label("Save PNG") {
-                button.click();
+                button.click_accesskit();
             }
             app.harness.step();
             app.harness.step();
