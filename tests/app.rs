@@ -167,7 +167,7 @@ fn pictures_are_classified_and_exported() {
         assert!(Instant::now() < end);
         std::thread::sleep(Duration::from_millis(10));
     };
-    assert_eq!(csv.lines().count(), 1 + 2 * 6, "{csv}");
+    assert_eq!(csv.lines().count(), 1 + 2 * 8, "{csv}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ const FILES = [
   "fonts/Inter-SemiBold.otf",
   "demo/palette/palette.png",
   "demo/palette/palette.json",
+  "captions/en.txt",
+  "captions/ja.txt",
   ...SAMPLES.map((name) => `demo/samples/${name}.jpg`),
 ];
 

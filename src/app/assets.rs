@@ -9,6 +9,8 @@ pub struct Assets {
     pub palette: &'static [u8],
     /// Their names in JSON, in the order of the sheet.
     pub palette_names: &'static [u8],
+    /// Names of a thousand things, one per line, in English and in Japanese.
+    pub captions: [&'static str; 2],
     /// Scenes to begin with: names and encoded pictures.
     pub samples: &'static [(&'static str, &'static [u8])],
 }
@@ -32,6 +34,7 @@ impl Assets {
             fonts: [include_bytes!("../../assets/fonts/Inter-Regular.otf"), include_bytes!("../../assets/fonts/Inter-SemiBold.otf")],
             palette: include_bytes!("../../assets/demo/palette/palette.png"),
             palette_names: include_bytes!("../../assets/demo/palette/palette.json"),
+            captions: [include_str!("../../assets/captions/en.txt"), include_str!("../../assets/captions/ja.txt")],
             samples: &[
                 sample!("cat-face"),
                 sample!("pizza"),

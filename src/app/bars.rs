@@ -20,7 +20,7 @@ pub(super) fn bars(
     stale: bool,
 ) -> Option<usize> {
     header(ui, language);
-    let best = (0..scores.len()).max_by(|&a, &b| scores[a].logit.total_cmp(&scores[b].logit));
+    let best = LabelScore::best(scores);
     let mut pointed = None;
     for &index in order {
         let (Some(label), Some(score)) = (labels.get(index), scores.get(index)) else { continue };

@@ -1,5 +1,6 @@
 //! Which labels fit a picture, in three honest numbers.
 
+mod background;
 mod calibration;
 mod export;
 mod template;
@@ -8,12 +9,14 @@ use std::collections::BTreeMap;
 
 use eframe::egui::{CentralPanel, CollapsingHeader, ComboBox, Panel, RichText, ScrollArea, Ui, pos2};
 
+use self::background::Background;
 use self::calibration::Calibration;
 use self::template::{TEMPLATES, Template};
 use super::bars::{bars, percent};
 use super::canvas::{draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::Labels;
+use super::layout::column;
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::{Language, Text};
 use super::wanted::Wanted;
@@ -30,6 +33,7 @@ pub(super) struct Classification {
     /// For each picture.
     scores: BTreeMap<u64, Wanted<Question, Scores>>,
     texts: Wanted<(u32, Vec<String>), Vec<TextInfo>>,
+    background: Background,
     /// In which labels are shown; it stays while people type.
     order: Vec<usize>,
 }
@@ -45,8 +49,8 @@ struct Question {
 impl Classification {
     pub(super) fn new(language: Language) -> Self {
         let labels = match language {
-            Language::English => ["cat face", "pizza", "bicycle", "rocket", "castle", "key"],
-            Language::Japanese => ["ネコの顔", "ピザ", "自転車", "ロケット", "城", "鍵"],
+            Language::English => ["cat face", "pizza", "bicycle", "rocket", "octopus", "umbrella", "castle", "key"],
+            Language::Japanese => ["ネコの顔", "ピザ", "自転車", "ロケット", "タコ", "傘", "城", "鍵"],
         };
         Self {
             labels: Labels::new(labels),
@@ -57,6 +61,7 @@ impl Classification {
             shows_grid: false,
             scores: BTreeMap::new(),
             texts: Wanted::default(),
+            background: Background::default(),
             order: Vec::new(),
         }
     }
@@ -82,7 +87,13 @@ impl Classification {
         }
         let others = pictures.all().iter().map(|picture| picture.image).filter(|_| self.shows_table);
         let is_open = |image: &u64| self.scores.get(image).is_none_or(|wanted| !wanted.is_answer_to(&question));
-        let Some(image) = pictures.chosen.into_iter().chain(others).find(is_open) else { return };
+        let Some(image) = pictures.chosen.into_iter().chain(others).find(is_open) else {
+            // Everything that was asked for is known: time for what nobody waits for.
+            if let Some(image) = desk.pictures.chosen {
+                self.background.ask(desk, image, self.budget);
+            }
+            return;
+        };
         let labels: Vec<Vec<String>> = question.labels.iter().map(|label| self.template().texts(label)).collect();
         let engine = &mut desk.engine;
         let budget = question.budget;
@@ -106,18 +117,15 @@ impl Classification {
         for wanted in self.scores.values_mut() {
             wanted.hear(reply, |reply| if let News::Scores(scores) = &reply.news { Some(scores.clone()) } else { None });
         }
+        self.background.hear(reply);
         self.texts.hear(reply, |reply| if let News::Texts(texts) = &reply.news { Some(texts.clone()) } else { None });
     }
 
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.ask(desk);
-        Panel::bottom("shelf").show(ui, |ui| {
-            ui.add_space(6.0);
-            shelf(ui, desk);
-            ui.add_space(6.0);
-        });
+        shelf(ui, desk);
         Panel::right("classify side").resizable(true).default_size(400.0).min_size(320.0).show(ui, |ui| {
-            ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| self.side(ui, desk));
+            column(ui, |ui| self.side(ui, desk));
         });
         CentralPanel::default().show(ui, |ui| {
             if desk.pictures.all().is_empty() {
@@ -131,7 +139,6 @@ impl Classification {
     }
 
     fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
-        ui.add_space(4.0);
         demo_warning(ui, desk);
         ui.label(RichText::new(desk.text(Text::Labels)).strong());
         let is_typing = self.labels.edit(ui, desk.text(Text::LabelsHint), 6).has_focus();
@@ -171,6 +178,7 @@ impl Classification {
         }
         let Some((question, scores)) = wanted.answered() else { return };
         let (labels, is_stale) = (question.labels.clone(), !wanted.is_answer_to(&self.question(desk)));
+        let logits = scores.logits.clone();
         let shown = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
         let (image_millis, text_millis) = (scores.image_millis, scores.text_millis);
         if self.order.len() != shown.len() || !is_typing {
@@ -183,6 +191,22 @@ impl Classification {
         let millis = image_millis + text_millis;
         if millis > 0.0 {
             ui.label(RichText::new(format!("{} {millis:.0} ms", desk.text(Text::Faster))).small().weak());
+        }
+        if let (Some(image), Some(best)) = (desk.pictures.chosen, LabelScore::best(&shown)) {
+            self.rank_ui(ui, desk, image, &labels, best, &logits);
+        }
+    }
+
+    /// Where the best label stands among captions of other things.
+    fn rank_ui(&mut self, ui: &mut Ui, desk: &Desk, image: u64, labels: &[String], best: usize, logits: &[f32]) {
+        let mut is_on = self.background.is_on(desk);
+        if ui.checkbox(&mut is_on, desk.text(Text::Ranking)).on_hover_text(desk.text(Text::RankingHint)).changed() {
+            self.background.is_wanted = Some(is_on);
+        }
+        let rank = logits.get(best).and_then(|logit| self.background.rank(image, *logit)).filter(|_| is_on);
+        if let (Some(rank), Some(label)) = (rank, labels.get(best)) {
+            let count = self.background.progress(image).to_string();
+            ui.label(desk.fill(Text::HigherThan, &[label, &percent(rank), &count]));
         }
     }
 
@@ -282,7 +306,7 @@ impl Classification {
                         ui.colored_label(ui.visuals().error_fg_color, &failure.message);
                     } else if let Some(scores) = wanted.and_then(Wanted::answer) {
                         let scores = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
-                        if let Some(best) = (0..scores.len()).max_by(|&a, &b| scores[a].logit.total_cmp(&scores[b].logit)) {
+                        if let Some(best) = LabelScore::best(&scores) {
                             ui.label(question.labels.get(best).map(String::as_str).unwrap_or_default());
                             ui.label(percent(scores[best].share));
                             ui.label(percent(scores[best].probability));

@@ -52,6 +52,26 @@ impl Desk {
         text.get(self.language)
     }
 
+    /// A string with its places `{}` filled in order.
+    pub(super) fn fill(&self, text: Text, values: &[&str]) -> String {
+        let mut parts = self.text(text).split("{}");
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for (part, value) in parts.zip(values) {
+            filled.push_str(value);
+            filled.push_str(part);
+        }
+        filled
+    }
+
+    /// A thousand captions in the person's language.
+    pub(super) fn captions(&self) -> &'static str {
+        let [english, japanese] = self.assets.captions;
+        match self.language {
+            Language::English => english,
+            Language::Japanese => japanese,
+        }
+    }
+
     pub(super) fn open(&mut self, source: ModelSource) {
         let job = Job::Open(OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() });
         self.open_job(job);

@@ -3,13 +3,14 @@
 mod view;
 
 use eframe::egui::{
-    CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, ScrollArea, Sense, Slider, Stroke, StrokeKind,
-    TextureOptions, Ui, pos2,
+    CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, Sense, Slider, Stroke, StrokeKind, TextEdit, TextureOptions,
+    Ui, pos2,
 };
 
 use self::view::{Kind, Settings};
 use super::canvas::{Layer, draw_grid, fitted, tag, whole};
 use super::desk::Desk;
+use super::layout::column;
 use super::maps::{PatchMap, patch_map};
 use super::pictures::Picture;
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
@@ -106,13 +107,9 @@ impl FeatureViews {
 
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.ask(desk);
-        Panel::bottom("shelf").show(ui, |ui| {
-            ui.add_space(6.0);
-            shelf(ui, desk);
-            ui.add_space(6.0);
-        });
+        shelf(ui, desk);
         Panel::right("features side").resizable(true).default_size(320.0).min_size(280.0).show(ui, |ui| {
-            ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| self.side(ui, desk));
+            column(ui, |ui| self.side(ui, desk));
         });
         CentralPanel::default().show(ui, |ui| {
             if desk.pictures.all().is_empty() {
@@ -124,7 +121,6 @@ impl FeatureViews {
     }
 
     fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
-        ui.add_space(4.0);
         demo_warning(ui, desk);
         ui.label(RichText::new(desk.text(Text::View)).strong());
         for (kind, name, hint) in view::KINDS {
@@ -147,7 +143,10 @@ impl FeatureViews {
         match settings.kind {
             Kind::Similar => drop(ui.label(desk.text(Text::PointAt))),
             Kind::Groups => drop(ui.add(Slider::new(&mut settings.groups, 2..=16).text(desk.text(Text::Count)))),
-            Kind::Phrase | Kind::Segment => drop(settings.phrases.edit(ui, desk.text(Text::PhrasesHint), 5)),
+            Kind::Phrase => {
+                ui.add(TextEdit::singleline(&mut settings.phrase).hint_text(desk.text(Text::WordHint)).desired_width(f32::INFINITY));
+            }
+            Kind::Segment => drop(settings.phrases.edit(ui, desk.text(Text::PhrasesHint), 5)),
             Kind::Attention => {
                 let heads = self.map.answer().map_or(1, |map| map.map.channels);
                 let name = |head: Option<usize>| {

@@ -16,6 +16,7 @@ mod desk;
 mod features;
 mod host;
 mod labels;
+mod layout;
 mod link;
 mod maps;
 mod models;

@@ -1,6 +1,6 @@
 //! The row of pictures that people brought, or what to do while there is none.
 
-use eframe::egui::{Button, Image, Key, RichText, Role, ScrollArea, Sense, StrokeKind, Ui, WidgetInfo, vec2};
+use eframe::egui::{Button, Image, Key, Panel, RichText, Role, ScrollArea, Sense, StrokeKind, Ui, WidgetInfo, vec2};
 
 use super::desk::Desk;
 use super::pictures::Picture;
@@ -11,8 +11,16 @@ const HEIGHT: f32 = 72.0;
 
 /// Thumbnails to choose from, and ways to add more.
 pub(super) fn shelf(ui: &mut Ui, desk: &mut Desk) {
+    // Of one height, with pictures and without: nothing jumps.
+    Panel::bottom("shelf").exact_size(HEIGHT + 24.0).show(ui, |ui| {
+        ui.add_space(6.0);
+        row(ui, desk);
+    });
+}
+
+fn row(ui: &mut Ui, desk: &mut Desk) {
     let mut removed = None;
-    ui.horizontal(|ui| {
+    ui.horizontal_top(|ui| {
         ui.vertical(|ui| {
             if ui.button(desk.text(Text::AddPictures)).clicked() {
                 desk.host.pick_pictures();

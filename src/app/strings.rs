@@ -145,6 +145,9 @@ strings! {
     ShareOfHint: "Softmax over these labels: which of them fits best?", "これらのラベルの中でのソフトマックス";
     NoPicture: "No picture yet.", "画像がありません。";
     NoLabels: "Type a label.", "ラベルを入力してください。";
+    Ranking: "Rank among 1,000 captions", "1,000個のキャプション中の順位";
+    RankingHint: "A right match often has a small sigmoid; that it beats nearly everything else says more.", "正解でもシグモイドは小さいことが多く、他の何より高いかの方が参考になります。";
+    HigherThan: "{} fits better than {} of {} other captions", "「{}」は他のキャプションの{}（全{}個）より合っています";
     Calibration: "Explore calibration", "較正を試す";
     CalibrationHint: "Change scale and bias and see what happens to probabilities. Exports say so.", "scaleとbiasを変えて確率の変化を見ます。書き出しにも記録されます。";
     Scale: "Scale", "スケール";

@@ -16,6 +16,11 @@ pub struct LabelScore {
 }
 
 impl LabelScore {
+    /// The place of the highest logit.
+    pub fn best(scores: &[Self]) -> Option<usize> {
+        (0..scores.len()).max_by(|&a, &b| scores[a].logit.total_cmp(&scores[b].logit))
+    }
+
     /// The three numbers of every label, from their logits.
     pub fn all(logits: &[f64]) -> Vec<Self> {
         // The largest logit is taken out first, so that no exponential overflows.

@@ -23,7 +23,7 @@ const RELEASE_GZIP_BUDGET: u64 = 3_000_000;
 const MODULES: [(&str, &str); 2] = [("polyglance-web", "polyglance_web"), ("polyglance-page", "polyglance_page")];
 
 /// What is put beside the WASM and its bindings, files and folders: where it is in the repository, and in `dist/`.
-const STATIC: [(&str, &str); 10] = [
+const STATIC: [(&str, &str); 11] = [
     ("index.html", "index.html"),
     ("web/boot.js", "boot.js"),
     ("web/style.css", "style.css"),
@@ -33,6 +33,7 @@ const STATIC: [(&str, &str); 10] = [
     ("web/link.js", "link.js"),
     // The npm package is the same folder.
     ("web/api", ""),
+    ("assets/captions", "captions"),
     ("assets/fonts", "fonts"),
     ("assets/demo", "demo"),
 ];

@@ -47,6 +47,9 @@ impl Kind {
 /// Everything that can be set.
 pub(super) struct Settings {
     pub(super) kind: Kind,
+    /// For the view of one phrase.
+    pub(super) phrase: String,
+    /// For the segmentation.
     pub(super) phrases: Labels,
     pub(super) groups: usize,
     pub(super) head: Option<usize>,
@@ -62,6 +65,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             kind: Kind::Components,
+            phrase: "pizza".to_owned(),
             phrases: Labels::new(["cat face", "pizza", "background"]),
             groups: 4,
             head: None,
@@ -84,8 +88,9 @@ impl Settings {
             Kind::Similar => patch,
             Kind::Groups => ViewOf::Groups(self.groups),
             Kind::Attention => ViewOf::Attention,
-            Kind::Phrase | Kind::Segment if self.phrases.list().is_empty() => return None,
-            Kind::Phrase => ViewOf::Phrases(phrases().into_iter().take(1).collect()),
+            Kind::Phrase if self.phrase.trim().is_empty() => return None,
+            Kind::Segment if self.phrases.list().is_empty() => return None,
+            Kind::Phrase => ViewOf::Phrases(vec![vec![self.phrase.trim().to_owned()]]),
             Kind::Segment => ViewOf::Phrases(phrases()),
         })
     }

@@ -14,6 +14,7 @@ use self::scene::{Item, Scene};
 use super::assets::Assets;
 use super::desk::Desk;
 use super::labels::Labels;
+use super::layout::column;
 use super::link;
 use super::strings::Text;
 use super::theme::ACCENT;
@@ -98,10 +99,7 @@ impl Stage {
     }
 
     fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
-        ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
-            ui.add_space(4.0);
-            self.results.ui(ui, desk, &self.palette, &mut self.phrases);
-        });
+        column(ui, |ui| self.results.ui(ui, desk, &self.palette, &mut self.phrases));
     }
 
     fn tools(&mut self, ui: &mut Ui, desk: &mut Desk) {

@@ -15,7 +15,7 @@ use super::palette::Palette;
 use super::scene::Scene;
 use crate::engine::{AddImage, Classify, ImageForm, Job, News, Reply, Scores, ViewJob, ViewOf};
 use crate::tasks::LabelScore;
-use crate::tasks::dense::{Map, heat};
+use crate::tasks::dense::Map;
 
 /// Languages of the table, each under its own name.
 const LANGUAGES: [(&str, &str); 12] = [
@@ -36,6 +36,8 @@ const LANGUAGES: [(&str, &str); 12] = [
 const CONTRAST_STEP: usize = 3;
 /// Standard deviations above other words at which a patch begins to light up, and at which it is brightest.
 const LIT: [f32; 2] = [0.8, 2.6];
+/// How dark the rest becomes, up to 255.
+const SHADE: f32 = 165.0;
 
 #[derive(Default)]
 pub(super) struct Results {
@@ -131,7 +133,7 @@ impl Results {
         if self.heat.hear(reply, patch_map)
             && let Some(map) = self.heat.answer()
         {
-            self.layer.set(context, "heat", lit(&map.map), TextureOptions::LINEAR);
+            self.layer.set(context, "heat", spotlight(&map.map), TextureOptions::LINEAR);
         }
     }
 
@@ -191,7 +193,7 @@ impl Results {
                 let Some((own, rest)) = logits.split_at_checked(names.len()) else { break };
                 logits = rest;
                 let scores = LabelScore::all(&own.iter().map(|logit| f64::from(*logit)).collect::<Vec<_>>());
-                let best = (0..scores.len()).max_by(|&a, &b| scores[a].logit.total_cmp(&scores[b].logit));
+                let best = LabelScore::best(&scores);
                 let Some(best) = best else { continue };
                 if ui.button(*language).clicked() {
                     chosen = Some(*code);
@@ -209,16 +211,15 @@ impl Results {
     }
 }
 
-/// Light where the first of a map's phrases stands out from the others.
-fn lit(map: &Map) -> ColorImage {
+/// Leaves light where the first of a map's phrases stands out from the others, and shade elsewhere.
+fn spotlight(map: &Map) -> ColorImage {
     let pixels = map.values.chunks_exact(map.channels.max(1)).map(|logits| {
         let Some((word, others)) = logits.split_first() else { return Color32::TRANSPARENT };
         let count = others.len().max(1) as f32;
         let mean = others.iter().sum::<f32>() / count;
         let deviation = (others.iter().map(|logit| (logit - mean).powi(2)).sum::<f32>() / count).sqrt().max(1e-3);
         let light = ((((word - mean) / deviation) - LIT[0]) / (LIT[1] - LIT[0])).clamp(0.0, 1.0);
-        let [r, g, b] = heat(light);
-        Color32::from_rgba_unmultiplied(r, g, b, (60.0 + 140.0 * light) as u8)
+        Color32::from_black_alpha((SHADE * (1.0 - light)) as u8)
     });
     ColorImage::new([map.grid.cols, map.grid.rows], pixels.collect())
 }
@@ -231,8 +232,8 @@ mod tests {
     fn only_what_stands_out_is_lit() {
         let values = vec![5.0, 1.0, 2.0, 1.5, 1.4, 1.0, 2.0, 1.5];
         let map = Map { grid: crate::image::Grid { rows: 1, cols: 2 }, channels: 4, values };
-        let image = lit(&map);
+        let image = spotlight(&map);
         assert_eq!(image.size, [2, 1]);
-        assert!(image.pixels[0].a() > 190 && image.pixels[1].a() < 70, "{:?}", image.pixels);
+        assert!(image.pixels[0].a() < 20 && image.pixels[1].a() > 120, "{:?}", image.pixels);
     }
 }

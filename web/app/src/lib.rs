@@ -15,7 +15,7 @@ mod mirror;
 
 use host::Page;
 
-/// Starts the app on a canvas. `files` are the contents of both fonts, the palette, its names and the samples, as `Uint8Array`s in this order.
+/// Starts the app on a canvas. `files` are the contents of both fonts, the palette, its names, the captions in two languages and the samples, as `Uint8Array`s in this order.
 ///
 /// # Errors
 /// The browser has no WebGL 2.
@@ -43,6 +43,7 @@ fn assets(files: &Array) -> Option<Assets> {
     let mut files = files.iter().map(|file| -> &'static [u8] { Uint8Array::from(file).to_vec().leak() });
     let fonts = [files.next()?, files.next()?];
     let (palette, palette_names) = (files.next()?, files.next()?);
+    let captions = [std::str::from_utf8(files.next()?).ok()?, std::str::from_utf8(files.next()?).ok()?];
     let samples: Vec<(&'static str, &'static [u8])> = SAMPLES.into_iter().zip(files).collect();
-    Some(Assets { fonts, palette, palette_names, samples: samples.leak() })
+    Some(Assets { fonts, palette, palette_names, captions, samples: samples.leak() })
 }

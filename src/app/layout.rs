@@ -1,0 +1,10 @@
+//! Where things stand.
+
+use eframe::egui::{Frame, Margin, ScrollArea, Ui};
+
+/// A column beside the picture that scrolls where it is too long; its scroll bar has room of its own.
+pub(super) fn column(ui: &mut Ui, contents: impl FnOnce(&mut Ui)) {
+    ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
+        Frame::NONE.inner_margin(Margin { left: 2, right: 12, top: 6, bottom: 6 }).show(ui, contents);
+    });
+}
