@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use eframe::egui::{DroppedFileHandle, Key, Modifiers, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use polyglance::app::{App, Arrival, Assets, Host};
+use polyglance::app::{App, Arrival, Assets, Frame, Host};
 use polyglance::engine::thread::Thread;
 use polyglance::image::decode;
 use polyglance::limits::Limits;
@@ -27,10 +27,28 @@ impl Host for Script {
 
     fn pick_model(&mut self) {}
 
+    fn can_fetch(&self) -> bool {
+        true
+    }
+
+    fn fetch(&mut self, address: &str) {
+        self.saved.send((address.to_owned(), Vec::new())).unwrap();
+    }
+
     fn take(&mut self, _files: Vec<DroppedFileHandle>) {}
 
     fn save(&mut self, name: &str, bytes: Vec<u8>) {
         self.saved.send((name.to_owned(), bytes)).unwrap();
+    }
+
+    fn has_camera(&self) -> bool {
+        false
+    }
+
+    fn set_camera(&mut self, _is_on: bool) {}
+
+    fn camera_frame(&mut self) -> Option<Frame> {
+        None
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {

@@ -41,6 +41,7 @@ pub(super) struct Classification {
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     epoch: u32,
+    version: u32,
     labels: Vec<String>,
     template: usize,
     budget: Option<usize>,
@@ -70,14 +71,19 @@ impl Classification {
         TEMPLATES.get(self.template).unwrap_or(&TEMPLATES[0])
     }
 
-    fn question(&self, desk: &Desk) -> Question {
-        Question { epoch: desk.model.epoch, labels: self.labels.list().to_vec(), template: self.template, budget: self.budget }
+    fn question(&self, desk: &Desk, image: u64) -> Question {
+        let version = desk.pictures.version(image);
+        Question { version, epoch: desk.model.epoch, labels: self.labels.list().to_vec(), template: self.template, budget: self.budget }
+    }
+
+    /// The answer about a picture as everything is now, good or bad.
+    fn known(&self, desk: &Desk, image: u64) -> Option<&Wanted<Question, Scores>> {
+        self.scores.get(&image).filter(|wanted| wanted.is_answer_to(&self.question(desk, image)))
     }
 
     /// Asks about the picture that is looked at, and of the table's others one at a time.
     fn ask(&mut self, desk: &mut Desk) {
-        let question = self.question(desk);
-        if desk.model.info.is_none() || question.labels.is_empty() {
+        if desk.model.info.is_none() || self.labels.list().is_empty() {
             return;
         }
         let pictures = &desk.pictures;
@@ -86,14 +92,15 @@ impl Classification {
             return;
         }
         let others = pictures.all().iter().map(|picture| picture.image).filter(|_| self.shows_table);
-        let is_open = |image: &u64| self.scores.get(image).is_none_or(|wanted| !wanted.is_answer_to(&question));
+        let is_open = |image: &u64| self.known(desk, *image).is_none();
         let Some(image) = pictures.chosen.into_iter().chain(others).find(is_open) else {
             // Everything that was asked for is known: time for what nobody waits for.
-            if let Some(image) = desk.pictures.chosen {
+            if let Some(image) = desk.pictures.chosen.filter(|_| !desk.is_camera_on) {
                 self.background.ask(desk, image, self.budget);
             }
             return;
         };
+        let question = self.question(desk, image);
         let labels: Vec<Vec<String>> = question.labels.iter().map(|label| self.template().texts(label)).collect();
         let engine = &mut desk.engine;
         let budget = question.budget;
@@ -172,12 +179,13 @@ impl Classification {
             ui.label(desk.text(Text::NoLabels));
             return;
         }
-        let Some(wanted) = desk.pictures.chosen.and_then(|image| self.scores.get(&image)) else { return };
+        let Some(image) = desk.pictures.chosen else { return };
+        let Some(wanted) = self.scores.get(&image) else { return };
         if let Some(failure) = wanted.failure() {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }
         let Some((question, scores)) = wanted.answered() else { return };
-        let (labels, is_stale) = (question.labels.clone(), !wanted.is_answer_to(&self.question(desk)));
+        let (labels, is_stale) = (question.labels.clone(), self.known(desk, image).is_none());
         let logits = scores.logits.clone();
         let shown = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
         let (image_millis, text_millis) = (scores.image_millis, scores.text_millis);
@@ -192,7 +200,7 @@ impl Classification {
         if millis > 0.0 {
             ui.label(RichText::new(format!("{} {millis:.0} ms", desk.text(Text::Faster))).small().weak());
         }
-        if let (Some(image), Some(best)) = (desk.pictures.chosen, LabelScore::best(&shown)) {
+        if let Some(best) = LabelScore::best(&shown) {
             self.rank_ui(ui, desk, image, &labels, best, &logits);
         }
     }
@@ -248,10 +256,8 @@ impl Classification {
 
     /// What is known of every picture about the labels as they are now.
     fn exported(&self, desk: &Desk) -> export::Results {
-        let question = self.question(desk);
-        let known = |image: &u64| self.scores.get(image).filter(|wanted| wanted.is_answer_to(&question)).and_then(Wanted::answer);
         let pictures = desk.pictures.all().iter().filter_map(|picture| {
-            let scores = known(&picture.image)?;
+            let scores = self.known(desk, picture.image)?.answer()?;
             let logits = self.calibration.logits(&scores.logits, desk.model.info.as_ref());
             Some(export::Row { picture: picture.name.clone(), grid: scores.grid, scores: LabelScore::all(&logits) })
         });
@@ -259,7 +265,7 @@ impl Classification {
             model: super::models::name(desk),
             template: self.template().pattern.to_owned(),
             calibration: self.calibration.changed(desk.model.info.as_ref()),
-            labels: question.labels.clone(),
+            labels: self.labels.list().to_vec(),
             pictures: pictures.collect(),
         }
     }
@@ -289,7 +295,6 @@ impl Classification {
 
     /// Every picture with its best label.
     fn table(&self, ui: &mut Ui, desk: &mut Desk) {
-        let question = self.question(desk);
         let mut chosen = None;
         ScrollArea::both().auto_shrink([false, false]).show(ui, |ui| {
             eframe::egui::Grid::new("table").striped(true).num_columns(5).spacing([18.0, 6.0]).show(ui, |ui| {
@@ -301,13 +306,13 @@ impl Classification {
                     if ui.selectable_label(desk.pictures.chosen == Some(picture.image), &picture.name).clicked() {
                         chosen = Some(picture.image);
                     }
-                    let wanted = self.scores.get(&picture.image).filter(|wanted| wanted.is_answer_to(&question));
+                    let wanted = self.known(desk, picture.image);
                     if let Some(failure) = wanted.and_then(Wanted::failure) {
                         ui.colored_label(ui.visuals().error_fg_color, &failure.message);
                     } else if let Some(scores) = wanted.and_then(Wanted::answer) {
                         let scores = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
                         if let Some(best) = LabelScore::best(&scores) {
-                            ui.label(question.labels.get(best).map(String::as_str).unwrap_or_default());
+                            ui.label(self.labels.list().get(best).map(String::as_str).unwrap_or_default());
                             ui.label(percent(scores[best].share));
                             ui.label(percent(scores[best].probability));
                             ui.label(format!("{:+.2}", scores[best].logit));

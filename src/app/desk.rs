@@ -18,6 +18,7 @@ pub(super) struct Desk {
     pub(super) language: Language,
     pub(super) model: Model,
     pub(super) pictures: Pictures,
+    pub(super) is_camera_on: bool,
     /// What people should read once: saved files, failures without a place of their own.
     pub(super) notices: Vec<Notice>,
 }
@@ -44,7 +45,16 @@ impl Desk {
     pub(super) fn new(transport: Box<dyn Transport>, host: Box<dyn Host>, assets: Assets) -> Self {
         let language = Language::best(&host.languages());
         let engine = Client::new(transport);
-        Self { engine, host, assets, language, model: Model::default(), pictures: Pictures::default(), notices: Vec::new() }
+        Self {
+            engine,
+            host,
+            assets,
+            language,
+            model: Model::default(),
+            pictures: Pictures::default(),
+            is_camera_on: false,
+            notices: Vec::new(),
+        }
     }
 
     /// A string in the person's language.

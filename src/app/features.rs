@@ -41,6 +41,7 @@ pub(super) struct FeatureViews {
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     epoch: u32,
+    version: u32,
     job: ViewJob,
 }
 
@@ -81,6 +82,10 @@ impl FeatureViews {
         ViewJob { image, max_num_patches: settings.budget, layer, mask_outliers: settings.masks_outliers, view }
     }
 
+    fn asked(&self, desk: &Desk, image: u64, view: ViewOf) -> Question {
+        Question { epoch: desk.model.epoch, version: desk.pictures.version(image), job: self.job(image, view) }
+    }
+
     /// The question that the settings ask of a picture; none while something is missing.
     fn question(&self, desk: &Desk) -> Option<Question> {
         let image = desk.pictures.chosen()?.image;
@@ -91,7 +96,7 @@ impl FeatureViews {
         let of = |share: f32, count: usize| ((share * count as f32) as usize).min(count.saturating_sub(1));
         let patch = ViewOf::Similar { row: of(place[1], rows), col: of(place[0], cols) };
         let view = self.settings.view(patch)?;
-        Some(Question { epoch: desk.model.epoch, job: self.job(image, view) })
+        Some(self.asked(desk, image, view))
     }
 
     fn ask(&mut self, desk: &mut Desk) {
@@ -290,7 +295,7 @@ impl FeatureViews {
     fn save_npy(&mut self, desk: &mut Desk) {
         let Some(picture) = desk.pictures.chosen().filter(|_| self.wants_npy) else { return };
         let name = format!("{}.npy", stem(&picture.name));
-        let question = Question { epoch: desk.model.epoch, job: self.job(picture.image, ViewOf::Features) };
+        let question = self.asked(desk, picture.image, ViewOf::Features);
         if !self.saved.is_answer_to(&question) {
             let engine = &mut desk.engine;
             return self.saved.want(question, |question| engine.send(Job::View(question.job.clone()), Vec::new()));

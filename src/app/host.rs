@@ -10,11 +10,26 @@ pub trait Host {
     /// Lets people choose a checkpoint's folder or files.
     fn pick_model(&mut self);
 
+    /// Whether pictures can be fetched from any address. A page cannot: other sites must not see what its visitors look at.
+    fn can_fetch(&self) -> bool;
+
+    /// Fetches a picture from an address.
+    fn fetch(&mut self, address: &str);
+
     /// Reads files that were dropped: pictures, or a checkpoint.
     fn take(&mut self, files: Vec<DroppedFileHandle>);
 
     /// Writes a file where people want it.
     fn save(&mut self, name: &str, bytes: Vec<u8>);
+
+    /// Whether there may be a camera.
+    fn has_camera(&self) -> bool;
+
+    /// Switches the camera on or off. What it sees is never stored.
+    fn set_camera(&mut self, is_on: bool);
+
+    /// What the camera sees now; nothing if it is off or not ready. Whoever wants more asks again, so that a slow model misses frames and nothing piles up.
+    fn camera_frame(&mut self) -> Option<Frame>;
 
     /// What has come in since the last call.
     fn arrivals(&mut self) -> Vec<Arrival>;
@@ -30,6 +45,17 @@ pub trait Host {
 
     /// Whether a model has to be downloaded into the browser: sizes matter more there.
     fn is_page(&self) -> bool;
+}
+
+/// A picture from the camera.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Rows of pixels.
+    pub height: usize,
+    /// Pixels of a row.
+    pub width: usize,
+    /// RGB, three bytes a pixel.
+    pub pixels: Vec<u8>,
 }
 
 /// What a [`Host`] brings.

@@ -33,7 +33,7 @@ pub use self::assets::{Assets, SAMPLES};
 use self::classify::Classification;
 use self::desk::Desk;
 use self::features::FeatureViews;
-pub use self::host::{Arrival, Host};
+pub use self::host::{Arrival, Frame, Host};
 use self::models::ModelPicker;
 use self::stage::Stage;
 use self::strings::Text;
@@ -96,6 +96,19 @@ impl App {
         }
     }
 
+    /// The next frame, once everything about the last one is known.
+    fn look_through_camera(&mut self, context: &Context) {
+        if !self.desk.is_camera_on {
+            return;
+        }
+        context.request_repaint();
+        if !self.desk.is_busy()
+            && let Some(frame) = self.desk.host.camera_frame()
+        {
+            self.desk.pictures.show_frame(context, &mut self.desk.engine, frame);
+        }
+    }
+
     /// Pictures have their place in the other workspaces.
     fn leave_stage(&mut self) {
         if self.workspace == Workspace::Stage {
@@ -131,6 +144,7 @@ impl App {
     pub fn show(&mut self, ui: &mut Ui) {
         let context = ui.ctx().clone();
         self.receive(&context);
+        self.look_through_camera(&context);
         self.take_dropped(&context);
         self.shortcuts(&context);
         Panel::top("top").show(ui, |ui| self.top(ui));

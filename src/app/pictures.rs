@@ -1,10 +1,11 @@
 //! The pictures that people brought: numbers for the engine, previews for the screen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use eframe::egui::{ColorImage, Context, TextureHandle, TextureOptions};
 
 use super::desk::Engine;
+use super::host::Frame;
 use crate::engine::{AddImage, ImageForm, Job, News, Reply};
 
 /// The number under which the stage gives its scene to the engine; pictures are counted from the one after.
@@ -19,7 +20,18 @@ pub(super) struct Pictures {
     coming: BTreeMap<u64, (u64, String)>,
     /// The picture that panels are about.
     pub(super) chosen: Option<u64>,
+    camera: Option<Camera>,
 }
+
+/// A picture that changes.
+struct Camera {
+    image: u64,
+    /// When the last frames were taken, in seconds.
+    times: VecDeque<f64>,
+}
+
+/// Frames over which their rate is taken.
+const RATE_FRAMES: usize = 12;
 
 /// A picture that the engine has.
 pub(super) struct Picture {
@@ -33,6 +45,8 @@ pub(super) struct Picture {
     pub(super) pixels: image::RgbImage,
     /// What the decoder had to leave aside.
     pub(super) warnings: Vec<String>,
+    /// Goes up with every frame of a camera: what was known of the one before is out of date.
+    pub(super) version: u32,
 }
 
 impl Pictures {
@@ -42,6 +56,49 @@ impl Pictures {
         let job = Job::AddImage(AddImage { image: self.last, form: ImageForm::File, preview_side: PREVIEW_SIDE });
         let id = engine.send(job, bytes);
         self.coming.insert(id, (self.last, name));
+    }
+
+    /// Shows what a camera sees, in place of what it saw before.
+    pub(super) fn show_frame(&mut self, context: &Context, engine: &mut Engine, frame: Frame) {
+        let Frame { height, width, pixels } = frame;
+        let Some(copy) = image::RgbImage::from_raw(width as u32, height as u32, pixels.clone()) else { return };
+        let colours = ColorImage::from_rgb([width, height], &pixels);
+        let camera = self.camera.get_or_insert_with(|| {
+            self.last += 1;
+            Camera { image: self.last, times: VecDeque::new() }
+        });
+        let image = camera.image;
+        camera.times.push_back(context.input(|input| input.time));
+        while camera.times.len() > RATE_FRAMES {
+            camera.times.pop_front();
+        }
+        engine.send(Job::AddImage(AddImage { image, form: ImageForm::Pixels { height, width }, preview_side: 0 }), pixels);
+        if let Some(shown) = self.shown.iter_mut().find(|picture| picture.image == image) {
+            shown.preview.set(colours, TextureOptions::LINEAR);
+            (shown.size, shown.pixels, shown.version) = ([height, width], copy, shown.version.wrapping_add(1));
+            return;
+        }
+        let preview = context.load_texture("camera", colours, TextureOptions::LINEAR);
+        let (name, warnings) = ("camera".to_owned(), Vec::new());
+        self.shown.push(Picture { image, name, size: [height, width], preview, pixels: copy, warnings, version: 0 });
+        self.chosen = Some(image);
+    }
+
+    /// The camera is off. Its last picture stays, as any other.
+    pub(super) fn end_camera(&mut self) {
+        self.camera = None;
+    }
+
+    /// Frames of the camera that were looked at in a second.
+    pub(super) fn camera_rate(&self) -> Option<f64> {
+        let times = &self.camera.as_ref()?.times;
+        let span = times.back()? - times.front()?;
+        (times.len() > 1 && span > 0.0).then(|| (times.len() - 1) as f64 / span)
+    }
+
+    /// Counts the changes of a picture.
+    pub(super) fn version(&self, image: u64) -> u32 {
+        self.shown.iter().find(|picture| picture.image == image).map_or(0, |picture| picture.version)
     }
 
     pub(super) fn remove(&mut self, engine: &mut Engine, image: u64) {
@@ -66,7 +123,7 @@ impl Pictures {
                 let colours = ColorImage::from_rgb([width, height], &reply.bulk);
                 let preview = context.load_texture(format!("picture {image}"), colours, TextureOptions::LINEAR);
                 let size = [info.height, info.width];
-                self.shown.push(Picture { image, name, size, preview, pixels, warnings: info.warnings.clone() });
+                self.shown.push(Picture { image, name, size, preview, pixels, warnings: info.warnings.clone(), version: 0 });
                 // The last of several that were dropped together is shown, unless people look at one.
                 self.chosen = Some(image);
                 None

@@ -1,6 +1,6 @@
 //! The row of pictures that people brought, or what to do while there is none.
 
-use eframe::egui::{Button, Image, Key, Panel, RichText, Role, ScrollArea, Sense, StrokeKind, Ui, WidgetInfo, vec2};
+use eframe::egui::{Button, Image, Key, Panel, RichText, Role, ScrollArea, Sense, StrokeKind, TextEdit, Ui, WidgetInfo, vec2};
 
 use super::desk::Desk;
 use super::pictures::Picture;
@@ -27,6 +27,9 @@ fn row(ui: &mut Ui, desk: &mut Desk) {
             }
             samples_menu(ui, desk);
         });
+        if desk.host.has_camera() {
+            camera_button(ui, desk);
+        }
         ScrollArea::horizontal().auto_shrink([false, true]).show(ui, |ui| {
             ui.horizontal(|ui| {
                 let mut chosen = desk.pictures.chosen;
@@ -66,6 +69,20 @@ fn thumbnail(ui: &mut Ui, picture: &Picture, is_chosen: bool, remove: &str) -> (
     (is_clicked, is_removed)
 }
 
+fn camera_button(ui: &mut Ui, desk: &mut Desk) {
+    ui.vertical(|ui| {
+        if ui.toggle_value(&mut desk.is_camera_on, desk.text(Text::Camera)).on_hover_text(desk.text(Text::CameraHint)).changed() {
+            desk.host.set_camera(desk.is_camera_on);
+            if !desk.is_camera_on {
+                desk.pictures.end_camera();
+            }
+        }
+        if let Some(rate) = desk.pictures.camera_rate() {
+            ui.label(RichText::new(format!("{rate:.1} {}", desk.text(Text::FramesPerSecond))).small().weak());
+        }
+    });
+}
+
 fn samples_menu(ui: &mut Ui, desk: &mut Desk) {
     let samples = desk.assets.samples;
     ui.menu_button(desk.text(Text::Samples), |ui| {
@@ -75,7 +92,21 @@ fn samples_menu(ui: &mut Ui, desk: &mut Desk) {
                 ui.close();
             }
         }
+        if desk.host.can_fetch() {
+            ui.separator();
+            address_field(ui, desk);
+        }
     });
+}
+
+/// A picture from an address, which is fetched when Enter is pressed.
+fn address_field(ui: &mut Ui, desk: &mut Desk) {
+    let field = ui.add(TextEdit::singleline(&mut desk.address).hint_text(desk.text(Text::AddressHint)).desired_width(240.0));
+    if field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter)) && !desk.address.trim().is_empty() {
+        let address = std::mem::take(&mut desk.address);
+        desk.host.fetch(&address);
+        ui.close();
+    }
 }
 
 /// What stands in the middle while there is no picture.

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context as _, Result, anyhow};
 use eframe::egui::{Context, DroppedFileHandle, ViewportBuilder, vec2};
-use polyglance::app::{App, Arrival, Assets, Host};
+use polyglance::app::{App, Arrival, Assets, Frame, Host};
 use polyglance::engine::thread::Thread;
 use polyglance::limits::Limits;
 use polyglance::platform::{block_on, spawn};
@@ -88,6 +88,21 @@ impl Host for Desktop {
         });
     }
 
+    fn can_fetch(&self) -> bool {
+        cfg!(feature = "hub")
+    }
+
+    fn fetch(&mut self, address: &str) {
+        let address = address.trim().to_owned();
+        self.aside(move |say| {
+            let name = address.split(['?', '#']).next().and_then(|path| path.rsplit('/').next()).unwrap_or(&address).to_owned();
+            say(match download(&address) {
+                Ok(bytes) => Arrival::Picture { name, bytes },
+                Err(error) => Arrival::Failed(format!("{address}: {error:#}")),
+            });
+        });
+    }
+
     fn take(&mut self, files: Vec<DroppedFileHandle>) {
         self.aside(move |say| deliver(files.iter().map(|file| file.path().to_owned()).collect(), say));
     }
@@ -101,6 +116,16 @@ impl Host for Desktop {
                 Err(error) => Arrival::Failed(format!("{error:#}")),
             });
         });
+    }
+
+    fn has_camera(&self) -> bool {
+        false
+    }
+
+    fn set_camera(&mut self, _is_on: bool) {}
+
+    fn camera_frame(&mut self) -> Option<Frame> {
+        None
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {
@@ -122,6 +147,19 @@ impl Host for Desktop {
     fn is_page(&self) -> bool {
         false
     }
+}
+
+/// The file at an address, if it is no larger than a picture may be.
+#[cfg(feature = "hub")]
+fn download(address: &str) -> Result<Vec<u8>> {
+    let limit = Limits::current().encoded_image_bytes;
+    let mut response = ureq::get(address).call()?;
+    Ok(response.body_mut().with_config().limit(limit).read_to_vec()?)
+}
+
+#[cfg(not(feature = "hub"))]
+fn download(_address: &str) -> Result<Vec<u8>> {
+    anyhow::bail!("this build cannot fetch anything; it lacks the feature hub")
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

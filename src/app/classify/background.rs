@@ -24,6 +24,7 @@ pub(super) struct Background {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Subject {
     epoch: u32,
+    version: u32,
     image: u64,
     budget: Option<usize>,
     captions: &'static str,
@@ -40,7 +41,7 @@ impl Background {
             return;
         }
         let captions = desk.captions();
-        let subject = Subject { epoch: desk.model.epoch, image, budget, captions };
+        let subject = Subject { epoch: desk.model.epoch, version: desk.pictures.version(image), image, budget, captions };
         if self.subject != Some(subject) {
             self.subject = Some(subject);
             self.logits.clear();
@@ -87,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_rank_is_the_share_of_captions_below() {
-        let subject = Subject { epoch: 1, image: 7, budget: None, captions: "" };
+        let subject = Subject { epoch: 1, version: 0, image: 7, budget: None, captions: "" };
         let background = Background { logits: vec![-3.0, -2.0, -1.0, 0.0], subject: Some(subject), ..Background::default() };
         assert_eq!((background.rank(7, -0.5), background.rank(7, -9.0), background.rank(8, 0.0)), (Some(0.75), Some(0.0), None));
     }

@@ -35,7 +35,7 @@ const LANGUAGES: [(&str, &str); 12] = [
 /// Every how many-th emoji of the palette a word is compared with: enough to know what a patch says of anything.
 const CONTRAST_STEP: usize = 3;
 /// Standard deviations above other words at which a patch begins to light up, and at which it is brightest.
-const LIT: [f32; 2] = [0.8, 2.6];
+const LIT: [f32; 2] = [0.8, 2.2];
 /// How dark the rest becomes, up to 255.
 const SHADE: f32 = 165.0;
 

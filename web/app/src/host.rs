@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::camera::Camera;
 use eframe::egui::{Context, DroppedFileHandle};
 use js_sys::{Array, Uint8Array};
-use polyglance::app::{Arrival, Host};
+use polyglance::app::{Arrival, Frame, Host};
 use polyglance::engine::worker::WorkerTransport;
 use polyglance::limits::Limits;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -17,6 +18,7 @@ pub(crate) struct Page {
     inbox: Inbox,
     /// The input that was clicked last: the browser drops one that nobody holds, and its choice with it.
     input: Option<(HtmlInputElement, Closure<dyn FnMut(Event)>)>,
+    camera: Option<Camera>,
     _paste: Option<Closure<dyn FnMut(ClipboardEvent)>>,
 }
 
@@ -34,7 +36,7 @@ impl Page {
     pub(crate) fn new(context: Context, transport: WorkerTransport) -> Self {
         let inbox = Inbox { context, transport, arrivals: Rc::default(), models: Rc::default() };
         let paste = listen_for_pictures(&inbox);
-        Self { inbox, input: None, _paste: paste }
+        Self { inbox, input: None, camera: None, _paste: paste }
     }
 
     /// Opens the browser's dialog for files.
@@ -67,6 +69,12 @@ impl Host for Page {
         });
     }
 
+    fn can_fetch(&self) -> bool {
+        false
+    }
+
+    fn fetch(&mut self, _address: &str) {}
+
     fn take(&mut self, files: Vec<DroppedFileHandle>) {
         self.inbox.take(files.iter().filter_map(|file| file.web_file().cloned()).collect());
     }
@@ -76,6 +84,22 @@ impl Host for Page {
             Ok(()) => Arrival::Saved(name.to_owned()),
             Err(error) => Arrival::Failed(format!("{name}: {error:?}")),
         });
+    }
+
+    fn has_camera(&self) -> bool {
+        Camera::is_possible()
+    }
+
+    fn set_camera(&mut self, is_on: bool) {
+        self.camera = None;
+        if is_on {
+            let inbox = self.inbox.clone();
+            self.camera = Camera::start(move |reason| inbox.say(Arrival::Failed(format!("the camera cannot be used: {reason}"))));
+        }
+    }
+
+    fn camera_frame(&mut self) -> Option<Frame> {
+        self.camera.as_ref()?.frame()
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {
@@ -158,7 +182,7 @@ fn listen_for_pictures(inbox: &Inbox) -> Option<Closure<dyn FnMut(ClipboardEvent
     Some(listener)
 }
 
-fn element<E: JsCast>(tag: &str) -> Option<E> {
+pub(crate) fn element<E: JsCast>(tag: &str) -> Option<E> {
     window()?.document()?.create_element(tag).ok()?.dyn_into().ok()
 }
 

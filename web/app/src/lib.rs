@@ -10,6 +10,7 @@ use polyglance::engine::worker::WorkerTransport;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use web_sys::HtmlCanvasElement;
 
+mod camera;
 mod host;
 mod mirror;
 
