@@ -19,6 +19,8 @@ pub(super) struct Desk {
     pub(super) model: Model,
     pub(super) pictures: Pictures,
     pub(super) is_camera_on: bool,
+    /// An address that is being typed.
+    pub(super) address: String,
     /// What people should read once: saved files, failures without a place of their own.
     pub(super) notices: Vec<Notice>,
 }
@@ -53,6 +55,7 @@ impl Desk {
             model: Model::default(),
             pictures: Pictures::default(),
             is_camera_on: false,
+            address: String::new(),
             notices: Vec::new(),
         }
     }

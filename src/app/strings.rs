@@ -122,6 +122,7 @@ strings! {
     // Pictures.
     AddPictures: "Add pictures…", "画像を追加…";
     DropHere: "Drop pictures here, paste one, or begin with a sample.", "画像をドロップ、貼り付け、またはサンプルから始めましょう。";
+    AddressHint: "https://… and Enter", "https://… を入力してEnter";
     Camera: "Camera", "カメラ";
     CameraHint: "Looks again and again, as fast as the model can. Nothing is stored or sent.", "モデルの速さで繰り返し見ます。保存も送信もしません。";
     FramesPerSecond: "frames/s", "コマ/秒";
