@@ -19,6 +19,8 @@ pub(super) struct Desk {
     pub(super) model: Model,
     pub(super) pictures: Pictures,
     pub(super) is_camera_on: bool,
+    /// Whether somebody has asked for the choice of models.
+    pub(super) wants_picker: bool,
     /// An address that is being typed.
     pub(super) address: String,
     /// What people should read once: saved files, failures without a place of their own.
@@ -55,6 +57,7 @@ impl Desk {
             model: Model::default(),
             pictures: Pictures::default(),
             is_camera_on: false,
+            wants_picker: false,
             address: String::new(),
             notices: Vec::new(),
         }

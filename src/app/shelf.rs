@@ -132,10 +132,15 @@ pub(super) fn empty(ui: &mut Ui, desk: &mut Desk) {
     });
 }
 
-/// That the small model knows nothing of photos, where it could disappoint.
-pub(super) fn demo_warning(ui: &mut Ui, desk: &Desk) {
+/// That the small model knows nothing of photos, where it could disappoint, and the way to those that do.
+pub(super) fn demo_warning(ui: &mut Ui, desk: &mut Desk) {
     if desk.model.is_demo() {
-        ui.label(RichText::new(desk.text(Text::KnowsEmoji)).small().color(ui.visuals().warn_fg_color));
+        ui.horizontal_wrapped(|ui| {
+            ui.label(RichText::new(desk.text(Text::KnowsEmoji)).small().color(ui.visuals().warn_fg_color));
+            if ui.small_button(desk.text(Text::ChooseModel)).clicked() {
+                desk.wants_picker = true;
+            }
+        });
     }
 }
 

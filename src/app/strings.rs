@@ -116,7 +116,8 @@ strings! {
     ShareHint: "A link that opens this scene with these phrases", "この場面とフレーズを開くリンク";
     LinkCopied: "The link is on the clipboard.", "リンクをコピーしました。";
     StageFull: "The stage is full; remove something first.", "ステージがいっぱいです。先に何か取り除いてください。";
-    KnowsEmoji: "This small model knows emoji scenes only. For photos, open a SigLIP 2 model.", "この小さなモデルは絵文字だけを知っています。写真にはSigLIP 2のモデルを開いてください。";
+    KnowsEmoji: "This small model knows emoji scenes only. Photos need a SigLIP 2 model.", "この小さなモデルは絵文字だけを知っています。写真にはSigLIP 2のモデルが必要です。";
+    ChooseModel: "Choose one…", "選ぶ…";
     Faster: "Computed in", "計算時間";
 
     // Pictures.
