@@ -54,6 +54,10 @@ fn thumbnail(ui: &mut Ui, picture: &Picture, is_chosen: bool, remove: &str) -> (
     response.context_menu(|ui| is_removed |= ui.button(remove).clicked());
     let [height, width] = picture.size;
     let is_clicked = response.clicked();
+    if is_clicked {
+        // The Delete key is for the one that was clicked last.
+        response.request_focus();
+    }
     response.on_hover_text(format!("{}\n{width} × {height}", picture.name));
     (is_clicked, is_removed)
 }
