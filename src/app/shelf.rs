@@ -1,6 +1,6 @@
 //! The row of pictures that people brought, or what to do while there is none.
 
-use eframe::egui::{Button, Image, Key, RichText, Role, ScrollArea, Sense, StrokeKind, Ui, WidgetInfo, vec2};
+use eframe::egui::{Align, Button, Image, Key, Layout, RichText, Role, ScrollArea, Sense, StrokeKind, Ui, WidgetInfo, vec2};
 
 use super::desk::Desk;
 use super::pictures::Picture;
@@ -8,11 +8,14 @@ use super::strings::Text;
 use super::theme::ACCENT;
 
 const HEIGHT: f32 = 72.0;
+/// Room for the samples' names, in two lines.
+const SAMPLES_WIDTH: f32 = 560.0;
 
 /// Thumbnails to choose from, and ways to add more.
 pub(super) fn shelf(ui: &mut Ui, desk: &mut Desk) {
     let mut removed = None;
-    ui.horizontal(|ui| {
+    ui.horizontal_top(|ui| {
+        ui.set_min_height(HEIGHT);
         ui.vertical(|ui| {
             if ui.button(desk.text(Text::AddPictures)).clicked() {
                 desk.host.pick_pictures();
@@ -20,7 +23,7 @@ pub(super) fn shelf(ui: &mut Ui, desk: &mut Desk) {
             samples_menu(ui, desk);
         });
         ScrollArea::horizontal().auto_shrink([false, true]).show(ui, |ui| {
-            ui.horizontal(|ui| {
+            ui.horizontal_top(|ui| {
                 let mut chosen = desk.pictures.chosen;
                 for picture in desk.pictures.all() {
                     let (is_chosen, is_removed) = thumbnail(ui, picture, chosen == Some(picture.image), desk.text(Text::Remove));
@@ -86,7 +89,8 @@ pub(super) fn empty(ui: &mut Ui, desk: &mut Desk) {
         }
         ui.add_space(4.0);
         let samples = desk.assets.samples;
-        ui.horizontal_wrapped(|ui| {
+        let size = vec2(ui.available_width().min(SAMPLES_WIDTH), 0.0);
+        ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center).with_main_wrap(true), |ui| {
             ui.label(desk.text(Text::Samples));
             for (name, jpeg) in samples {
                 if ui.button(*name).clicked() {
