@@ -19,6 +19,11 @@ pub(super) fn bars(
     order: &[usize],
     stale: bool,
 ) -> Option<usize> {
+    // With ids of their own: those of the widgets below do not depend on how many rows there are, and nobody who types there loses the focus.
+    ui.push_id("bars", |ui| rows(ui, language, labels, scores, order, stale)).inner
+}
+
+fn rows(ui: &mut Ui, language: Language, labels: &[String], scores: &[LabelScore], order: &[usize], stale: bool) -> Option<usize> {
     header(ui, language);
     let best = LabelScore::best(scores);
     let mut pointed = None;

@@ -138,11 +138,18 @@ impl Desk {
 
     /// Shows a failure that has no place of its own.
     pub(super) fn complain(&mut self, text: impl Into<String>) {
-        self.notices.push(Notice { text: text.into(), is_failure: true });
+        self.notice(Notice { text: text.into(), is_failure: true });
     }
 
     pub(super) fn say(&mut self, text: impl Into<String>) {
-        self.notices.push(Notice { text: text.into(), is_failure: false });
+        self.notice(Notice { text: text.into(), is_failure: false });
+    }
+
+    /// What is there already is not said twice.
+    fn notice(&mut self, notice: Notice) {
+        if !self.notices.contains(&notice) {
+            self.notices.push(notice);
+        }
     }
 }
 

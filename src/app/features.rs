@@ -3,8 +3,8 @@
 mod view;
 
 use eframe::egui::{
-    CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, Sense, Slider, Stroke, StrokeKind, TextEdit, TextureOptions,
-    Ui, pos2,
+    CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, Role, Sense, Slider, Stroke, StrokeKind, TextEdit,
+    TextureOptions, Ui, WidgetInfo, pos2,
 };
 
 use self::view::{Kind, Settings};
@@ -17,6 +17,7 @@ use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::Text;
 use super::wanted::Wanted;
 use crate::engine::{Job, Reply, ViewJob, ViewOf};
+use crate::image::Grid;
 use crate::kernels::Size;
 use crate::tasks::dense::{Interpolation, blend, hue};
 
@@ -227,6 +228,10 @@ impl FeatureViews {
         self.paint_map(ui, picture);
         ui.painter().image(picture.preview.id(), rect, whole(), Color32::WHITE);
         let answered = self.map.answered().filter(|(question, _)| question.job.image == picture.image);
+        let grid = answered.map(|(_, map)| map.map.grid);
+        let patches = grid.map(|Grid { rows, cols }| format!(" · {rows} × {cols} {}", desk.text(Text::Grid).to_lowercase()));
+        let line = format!("{}{}", picture.name, patches.unwrap_or_default());
+        response.widget_info(|| WidgetInfo::labeled(Role::Image, true, line.clone()));
         let Some((question, map)) = answered else { return };
         self.layer.draw(ui.painter(), rect, self.settings.opacity);
         let grid = [map.map.grid.rows, map.map.grid.cols];
@@ -239,7 +244,7 @@ impl FeatureViews {
             let patch = Rect::from_min_size(corner, step.into());
             ui.painter().rect_stroke(patch, 0.0, Stroke::new(2.0, Color32::WHITE), StrokeKind::Inside);
         }
-        tag(ui.painter(), rect, &format!("{} · {} × {} {}", picture.name, grid[0], grid[1], desk.text(Text::Grid).to_lowercase()));
+        tag(ui.painter(), rect, &line);
     }
 
     /// Paints the map anew where the answer or the look has changed.

@@ -25,7 +25,8 @@ impl Labels {
     }
 
     pub(super) fn edit(&mut self, ui: &mut Ui, hint: &str, rows: usize) -> Response {
-        let editor = TextEdit::multiline(&mut self.text).hint_text(hint).desired_rows(rows).desired_width(f32::INFINITY);
+        // Its id does not depend on what comes and goes above it: the focus stays, and so does what an input method is composing.
+        let editor = TextEdit::multiline(&mut self.text).id_salt("labels").hint_text(hint).desired_rows(rows).desired_width(f32::INFINITY);
         let response = ui.add(editor);
         if response.changed() {
             self.list = list_of(&self.text);

@@ -1,6 +1,8 @@
 //! The row of pictures that people brought, or what to do while there is none.
 
-use eframe::egui::{Button, Image, Key, Panel, RichText, Role, ScrollArea, Sense, StrokeKind, TextEdit, Ui, WidgetInfo, vec2};
+use eframe::egui::{
+    Align, Button, Image, Key, Layout, Panel, RichText, Role, ScrollArea, Sense, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
+};
 
 use super::desk::Desk;
 use super::pictures::Picture;
@@ -8,6 +10,8 @@ use super::strings::Text;
 use super::theme::ACCENT;
 
 const HEIGHT: f32 = 72.0;
+/// Room for the samples' names, in two lines.
+const SAMPLES_WIDTH: f32 = 560.0;
 
 /// Thumbnails to choose from, and ways to add more.
 pub(super) fn shelf(ui: &mut Ui, desk: &mut Desk) {
@@ -31,7 +35,7 @@ fn row(ui: &mut Ui, desk: &mut Desk) {
             camera_button(ui, desk);
         }
         ScrollArea::horizontal().auto_shrink([false, true]).show(ui, |ui| {
-            ui.horizontal(|ui| {
+            ui.horizontal_top(|ui| {
                 let mut chosen = desk.pictures.chosen;
                 for picture in desk.pictures.all() {
                     let (is_chosen, is_removed) = thumbnail(ui, picture, chosen == Some(picture.image), desk.text(Text::Remove));
@@ -65,6 +69,10 @@ fn thumbnail(ui: &mut Ui, picture: &Picture, is_chosen: bool, remove: &str) -> (
     response.context_menu(|ui| is_removed |= ui.button(remove).clicked());
     let [height, width] = picture.size;
     let is_clicked = response.clicked();
+    if is_clicked {
+        // The Delete key is for the one that was clicked last.
+        response.request_focus();
+    }
     response.on_hover_text(format!("{}\n{width} × {height}", picture.name));
     (is_clicked, is_removed)
 }
@@ -121,7 +129,8 @@ pub(super) fn empty(ui: &mut Ui, desk: &mut Desk) {
         }
         ui.add_space(4.0);
         let samples = desk.assets.samples;
-        ui.horizontal_wrapped(|ui| {
+        let size = vec2(ui.available_width().min(SAMPLES_WIDTH), 0.0);
+        ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center).with_main_wrap(true), |ui| {
             ui.label(desk.text(Text::Samples));
             for (name, jpeg) in samples {
                 if ui.button(*name).clicked() {

@@ -77,6 +77,10 @@ fn visuals(theme: Theme) -> Visuals {
     visuals.faint_bg_color = panel.lerp_to_gamma(raised, 0.5);
     visuals.weak_text_color = Some(weak);
     visuals.hyperlink_color = ACCENT;
+    if theme == Theme::Light {
+        // egui's orange is hard to read on white.
+        visuals.warn_fg_color = Color32::from_rgb(0x9a, 0x56, 0x00);
+    }
     visuals.selection.bg_fill = ACCENT.gamma_multiply(if theme == Theme::Dark { 0.55 } else { 0.3 });
     visuals.selection.stroke = Stroke::new(1.0, text);
     visuals.window_corner_radius = CornerRadius::same(12);

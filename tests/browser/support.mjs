@@ -4,6 +4,7 @@
 
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
+import http from "node:http";
 import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
@@ -24,11 +25,34 @@ const FLAGS = [
   "--disable-quic",
 ];
 
+/** What the browser wants from anywhere but this computer goes to this proxy, which gives nothing and remembers. */
+const escaped = [];
+/** Chromium's own: its clock, its updates, what it knows of forms. A page with our policy cannot ask there. */
+const OF_CHROMIUM = /^(http:\/\/)?[-.\w]+\.(google|googleapis|gvt1)\.com[:/]/;
+const note = (url) => OF_CHROMIUM.test(url) || escaped.push(url);
+const proxy = http.createServer((request, response) => {
+  note(request.url);
+  response.writeHead(502).end();
+});
+proxy.on("connect", (request, socket) => {
+  note(request.url);
+  socket.end("HTTP/1.1 502 Bad Gateway\r\n\r\n");
+});
+
 let browser;
 before(async () => {
-  browser = await chromium.launch({ executablePath: process.env.CHROME, args: FLAGS });
+  await new Promise((listening) => proxy.listen(0, "127.0.0.1", listening));
+  const args = [...FLAGS, `--proxy-server=http://127.0.0.1:${proxy.address().port}`];
+  browser = await chromium.launch({ executablePath: process.env.CHROME, args });
 });
-after(() => browser?.close());
+after(async () => {
+  await browser?.close();
+  proxy.close();
+  assert.deepEqual(escaped, [], "nothing is asked of any other computer");
+});
+
+/** A profile of its own: storage, permissions, language, theme. */
+export const newContext = (options) => browser.newContext(options);
 
 /** Opens a page; `complaints` collects console errors and what the CSP blocked, `requests` what was fetched. */
 export async function open(address = "", prepare = () => {}) {

@@ -64,9 +64,9 @@ const SUITES: [Suite; 12] = [
     suite("doc", |_| shell::run(cargo(["doc", "--workspace", "--exclude", "xtask", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     suite("wasm-clippy", wasm_clippy),
     suite("wasm", |_| web::build(false)),
-    suite("browser", browser),
     // Without a driver the tests of the GPU backend skip themselves.
     suite("vulkan", |_| setup::vulkan()),
+    suite("browser", browser),
     suite("test", tests),
 ];
 
@@ -156,7 +156,10 @@ fn browser(context: &mut Context) -> Result<()> {
     let url = serve::in_background(web::dist_dir())?;
     let mut command = Command::new(node);
     command.args(["--test", "--test-reporter=tap"]).args(browser_tests()?).current_dir(root());
-    command.env("POLYGLANCE_URL", url).env("CHROME", chromium);
+    command.env("POLYGLANCE_URL", url).env("CHROME", chromium).env("POLYGLANCE_CLI", native_program()?);
+    if context.full {
+        command.env("POLYGLANCE_FULL", "1");
+    }
     let mut counts = Counts::default();
     let passed = run_lines(&mut command, |line| {
         println!("{line}");
@@ -167,6 +170,12 @@ fn browser(context: &mut Context) -> Result<()> {
         bail!("{} of {} browser tests failed", counts.failed, counts.passed + counts.failed);
     }
     Ok(())
+}
+
+/// The native program, whose numbers the page's must be: built as the suite `test` builds it, so that nothing is compiled twice.
+fn native_program() -> Result<PathBuf> {
+    shell::run(cargo(["test", "--no-run", "--test", "integration"]).args(PACKAGE_SETS[1]))?;
+    Ok(shell::target_dir().join("debug").join(format!("polyglance{}", env::consts::EXE_SUFFIX)))
 }
 
 fn browser_tests() -> Result<Vec<PathBuf>> {

@@ -36,7 +36,8 @@ impl Stage {
     /// The scene in words, for screen readers.
     fn speak(&self, response: &Response, desk: &Desk) {
         let names: Vec<&str> = self.scene.items.iter().map(|item| self.palette.name(item.emoji, desk.language.code())).collect();
-        let spoken = format!("{}: {}", desk.text(Text::Stage), names.join(", "));
+        let grid = self.results.grid().map(|grid| format!("; {}", grid_text(grid, desk))).unwrap_or_default();
+        let spoken = format!("{}: {}{grid}", desk.text(Text::Stage), names.join(", "));
         response.widget_info(|| WidgetInfo::labeled(Role::Image, true, spoken.clone()));
     }
 
@@ -165,8 +166,7 @@ impl Stage {
             if self.shows_grid {
                 draw_grid(&painter, rect, grid, Color32::from_rgba_unmultiplied(127, 127, 127, 70));
             }
-            let [rows, cols] = grid;
-            tag(&painter, rect, &format!("{rows} × {cols} = {} {}", rows * cols, desk.text(Text::Grid).to_lowercase()));
+            tag(&painter, rect, &grid_text(grid, desk));
         }
         if self.scene.items.is_empty() {
             let font = eframe::egui::FontId::proportional(16.0);
@@ -190,4 +190,9 @@ impl Stage {
         mesh.add_triangle(0, 2, 3);
         mesh
     }
+}
+
+/// How many patches the model sees.
+fn grid_text([rows, cols]: [usize; 2], desk: &Desk) -> String {
+    format!("{rows} × {cols} = {} {}", rows * cols, desk.text(Text::Grid).to_lowercase())
 }

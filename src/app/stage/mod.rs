@@ -84,7 +84,7 @@ impl Stage {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.results.ask(desk, &self.scene, &self.palette, &self.phrases);
         let narrow = ui.available_width() < NARROW;
-        let palette_height = if narrow { 104.0 } else { 168.0 };
+        let palette_height = if narrow { 104.0 } else { 180.0 };
         if narrow {
             Panel::bottom("stage results").resizable(true).default_size(ui.available_height() * 0.42).show(ui, |ui| self.side(ui, desk));
         } else {

@@ -155,7 +155,7 @@ impl Results {
         ui.add_space(6.0);
         ui.label(RichText::new(desk.text(Text::Word)).strong());
         let hint = desk.text(Text::WordHint);
-        ui.add(TextEdit::singleline(&mut self.word).hint_text(hint).desired_width(f32::INFINITY));
+        ui.add(TextEdit::singleline(&mut self.word).id_salt("word").hint_text(hint).desired_width(f32::INFINITY));
         if let Some(failure) = self.heat.failure() {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }

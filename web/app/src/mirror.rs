@@ -151,8 +151,8 @@ fn said(node: &Node) -> Option<Said> {
         Role::Label => "note",
         _ => return None,
     };
-    // The text of a label is its value.
-    let (label, value) = match (node.label(), node.value()) {
+    // The text of a label is its value, and a field without a label is called what it asks for.
+    let (label, value) = match (node.label().or(node.placeholder()), node.value()) {
         (Some(label), value) => (label.to_owned(), value.unwrap_or_default().to_owned()),
         (None, Some(text)) if role == "note" => (text.to_owned(), String::new()),
         (None, value) => (String::new(), value.unwrap_or_default().to_owned()),
@@ -169,22 +169,24 @@ fn said(node: &Node) -> Option<Said> {
 }
 
 fn dress(html: &HtmlElement, said: &Said) {
-    let set = |name: &str, value: &str| {
+    // An element may have been something else a frame ago: what does not apply any more goes.
+    let set = |name: &str, value: Option<&str>| {
         // Names of attributes are constants, and valid.
-        let _ = html.set_attribute(name, value);
+        let _ = match value {
+            Some(value) => html.set_attribute(name, value),
+            None => html.remove_attribute(name),
+        };
     };
-    set("role", said.role);
-    set("aria-label", &said.label);
-    if said.role == "slider" || said.role == "progressbar" {
-        set("aria-valuenow", &said.value);
-    } else if !said.value.is_empty() || said.role == "textbox" {
-        html.set_text_content(Some(&said.value));
-    }
-    set("aria-disabled", if said.is_disabled { "true" } else { "false" });
-    if let Some(is_pressed) = said.pressed {
-        let name = if matches!(said.role, "checkbox" | "radio") { "aria-checked" } else { "aria-pressed" };
-        set(name, if is_pressed { "true" } else { "false" });
-    }
+    let is_number = matches!(said.role, "slider" | "progressbar") && !said.value.is_empty();
+    let is_choice = matches!(said.role, "checkbox" | "radio");
+    let pressed = said.pressed.map(|is_pressed| if is_pressed { "true" } else { "false" });
+    set("role", Some(said.role));
+    set("aria-label", Some(&said.label));
+    set("aria-valuenow", Some(said.value.as_str()).filter(|_| is_number));
+    set("aria-disabled", Some(if said.is_disabled { "true" } else { "false" }));
+    set("aria-checked", pressed.filter(|_| is_choice));
+    set("aria-pressed", pressed.filter(|_| !is_choice));
+    html.set_text_content(Some(said.value.as_str()).filter(|_| !is_number));
     let [left, top, width, height] = said.place;
     let style = html.style();
     for (name, length) in [("left", left), ("top", top), ("width", width), ("height", height)] {
