@@ -67,14 +67,24 @@ impl Lock {
         Ok(taken.dyn_into().ok().map(Self))
     }
 
-    /// The right to write, once another tab is done.
-    async fn wait(host: &Host, id: &HubId, report: &mut Report<'_>) -> Result<Self, Failure> {
+    /// A lock that is free within a second: one that was just returned is not free at once.
+    async fn soon(host: &Host, id: &HubId, mode: &str) -> Result<Option<Self>, Failure> {
+        for _ in 0..5 {
+            if let Some(lock) = Self::take(host, id, mode).await? {
+                return Ok(Some(lock));
+            }
+            tick().await;
+        }
+        Ok(None)
+    }
+
+    /// A lock, once other tabs are done.
+    async fn wait(host: &Host, id: &HubId, mode: &str, report: &mut Report<'_>) -> Result<Self, Failure> {
         loop {
-            if let Some(lock) = Self::take(host, id, "exclusive").await? {
+            if let Some(lock) = Self::soon(host, id, mode).await? {
                 return Ok(lock);
             }
             report.step(Stage::Wait, 0, 1)?;
-            tick().await;
         }
     }
 }
@@ -82,17 +92,18 @@ impl Lock {
 /// The files of a model, downloaded if need be. Without a request if all of them are there and in order.
 pub(crate) async fn open(id: &HubId, host: &Host, report: &mut Report<'_>) -> Result<Vec<BlobSource>, Failure> {
     let models = Folder::at_root(MODELS).await?;
-    // As it is, after a download, and after a repair.
+    // As it is, and after a repair; once more if another tab deletes it meanwhile.
     for _ in 0..3 {
-        let shared = Lock::take(host, id, "shared").await?;
-        let Some((lock, model)) = shared.zip(Model::find(&models, id).await?) else {
-            let _lock = Lock::wait(host, id, report).await?;
+        if Model::find(&models, id).await?.is_none() {
+            let _lock = Lock::wait(host, id, "exclusive", report).await?;
             // Another tab may have done it meanwhile.
             if Model::find(&models, id).await?.is_none() {
                 fetch(&models, id, report).await?;
             }
-            continue;
-        };
+        }
+        let lock = Lock::wait(host, id, "shared", report).await?;
+        // Nobody changes it from now on, but somebody may have deleted it.
+        let Some(model) = Model::find(&models, id).await? else { continue };
         let damage = model.damage(report).await?;
         if damage.is_empty() {
             return Ok(model.sources(lock));
@@ -101,7 +112,7 @@ pub(crate) async fn open(id: &HubId, host: &Host, report: &mut Report<'_>) -> Re
         let in_use = || {
             Failure::new(FailureKind::Storage, format!("{id} is damaged, and in use by another tab; close it, and open the model again"))
         };
-        let _lock = Lock::take(host, id, "exclusive").await?.ok_or_else(in_use)?;
+        let _lock = Lock::soon(host, id, "exclusive").await?.ok_or_else(in_use)?;
         model.repair(id, &damage, report).await?;
     }
     Err(Failure::new(FailureKind::Storage, format!("the browser does not keep {id} as it was written; delete it and open it again")))
@@ -132,7 +143,7 @@ pub(crate) async fn delete(id: &HubId, host: &Host) -> Result<(), Failure> {
         let advice = "open another model or close that tab, and delete it then";
         Failure::new(FailureKind::Storage, format!("{id} is open or being downloaded, here or in another tab; {advice}"))
     };
-    let _lock = Lock::take(host, id, "exclusive").await?.ok_or_else(in_use)?;
+    let _lock = Lock::soon(host, id, "exclusive").await?.ok_or_else(in_use)?;
     Folder::at_root(MODELS).await?.remove(&folder_name(id)).await
 }
 
@@ -140,13 +151,19 @@ pub(crate) async fn delete(id: &HubId, host: &Host) -> Result<(), Failure> {
 async fn fetch(models: &Folder, id: &HubId, report: &mut Report<'_>) -> Result<(), Failure> {
     let mut meter = Meter { report, finished: 0, total: 0 };
     let (folder, record) = match begun(models, id).await? {
-        Some(begun) => begun,
+        Some((folder, record)) => {
+            let mut there = 0;
+            for file in &record.files {
+                there += folder.file(&file.name).await?.map_or(0, |file| file.size() as u64);
+            }
+            check_room(record.bytes().saturating_sub(there)).await?;
+            (folder, record)
+        }
         None => begin(models, id, &mut meter).await?,
     };
-    let sizes = || record.files.iter().map(|file| file.size.unwrap_or(0));
-    meter.total = sizes().sum();
-    check_room(&folder, &record, meter.total).await?;
-    for (file, size) in record.files.iter().zip(sizes()) {
+    meter.total = record.bytes();
+    for file in &record.files {
+        let size = file.size.unwrap_or(0);
         if complete(&folder, file).await?.is_none() {
             let url = id.file_url(DEFAULT_ENDPOINT, &record.commit, &file.name);
             let manifest = download(&folder, file, size, &url, &mut meter).await?;
@@ -178,6 +195,7 @@ async fn begin(models: &Folder, id: &HubId, meter: &mut Meter<'_, '_>) -> Result
     if let Some(file) = record.files.iter().find(|file| file.size.is_none()) {
         return Err(model(format!("{id}: the hub does not say how large {} is", file.name)));
     }
+    check_room(record.bytes()).await?;
     models.remove(&folder_name(id)).await?;
     let folder = models.folder(&folder_name(id), true).await?.ok_or_else(full)?;
     folder.write(RECORD, &json(&record)?).await?;
@@ -185,12 +203,8 @@ async fn begin(models: &Folder, id: &HubId, meter: &mut Meter<'_, '_>) -> Result
 }
 
 /// Refuses a download that cannot end well, before it begins.
-async fn check_room(folder: &Folder, record: &Record, total: u64) -> Result<(), Failure> {
-    let mut there = 0;
-    for file in &record.files {
-        there += folder.file(&file.name).await?.map_or(0, |file| file.size() as u64);
-    }
-    let (missing, free) = (total.saturating_sub(there), Room::now().await?.free());
+async fn check_room(missing: u64) -> Result<(), Failure> {
+    let free = Room::now().await?.free();
     let megabytes = |bytes: u64| bytes.div_ceil(1_000_000);
     match free {
         Some(free) if free < missing => {
@@ -202,6 +216,12 @@ async fn check_room(folder: &Folder, record: &Record, total: u64) -> Result<(), 
             ))
         }
         _ => Ok(()),
+    }
+}
+
+impl Record {
+    fn bytes(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.size).sum()
     }
 }
 

@@ -133,8 +133,9 @@ impl Drop for Writer {
 
 impl Room {
     pub(crate) async fn now() -> Result<Self, Failure> {
-        let estimate = async { resolved::<StorageEstimate>(storage()?.estimate()?).await };
-        let estimate = estimate.await.map_err(|error| failure(&error))?;
+        let estimate = async { JsFuture::from(storage()?.estimate()?).await };
+        // A plain object, of no class that could be asked for.
+        let estimate: StorageEstimate = estimate.await.map_err(|error| failure(&error))?.unchecked_into();
         Ok(Self { usage: estimate.get_usage().unwrap_or(0.0) as u64, quota: estimate.get_quota().map(|quota| quota as u64) })
     }
 
