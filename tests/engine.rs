@@ -8,7 +8,7 @@ use std::time::Duration;
 use polyglance::engine::thread::Thread;
 use polyglance::engine::{
     AddImage, Classify, Client, EmbedImage, Failure, FailureKind, ImageForm, Job, Loader, ModelSource, News, OpenModel, Reply, Report,
-    Request, Stage, ViewJob, ViewOf,
+    Request, Stage, Stored, StoredModel, ViewJob, ViewOf,
 };
 use polyglance::weights::Checkpoint;
 use safetensors::SafeTensors;
@@ -283,13 +283,24 @@ fn a_panic_costs_nothing_and_a_second_one_costs_the_job() {
     assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
 }
 
+#[test]
+fn models_of_the_shared_cache_are_listed_and_not_deleted() {
+    let mut app = app();
+    let reply = app.ask(Job::Stored, Vec::new());
+    assert!(matches!(&reply.news, News::Stored(stored) if stored.quota.is_none() && stored.models.iter().all(|model| model.complete)));
+    let reply = app.ask(Job::DeleteStored { name: "google/siglip2-base-patch16-naflex".to_owned() }, Vec::new());
+    assert!(failure(&reply).message.contains("share"), "{reply:?}");
+}
+
 /// Messages leave the process in a browser: their form is pinned here.
 #[test]
 fn messages_have_the_form_that_the_page_knows() {
     let (job, _) = add(7, "03_square_128x128.png");
     let embed = Job::EmbedImage(EmbedImage { image: 7, max_num_patches: None });
     let texts = Job::EmbedTexts { texts: vec!["a".to_owned()] };
-    let requests = [open("x"), job, Job::DropImage { image: 7 }, classify(7, &["a", "b"]), embed, texts, Job::Cancel { job: 3 }];
+    let delete = Job::DeleteStored { name: "a/b@c".to_owned() };
+    let requests =
+        [open("x"), job, Job::DropImage { image: 7 }, classify(7, &["a", "b"]), embed, texts, Job::Cancel { job: 3 }, Job::Stored, delete];
     let texts: Vec<String> =
         requests.into_iter().map(|job| serde_json::to_string(&Request { id: 5, generation: 2, job, bulk: vec![1] }).unwrap()).collect();
     assert_eq!(
@@ -302,6 +313,8 @@ fn messages_have_the_form_that_the_page_knows() {
             r#"{"id":5,"generation":2,"kind":"embed_image","body":{"image":7,"max_num_patches":null}}"#,
             r#"{"id":5,"generation":2,"kind":"embed_texts","body":{"texts":["a"]}}"#,
             r#"{"id":5,"generation":2,"kind":"cancel","body":{"job":3}}"#,
+            r#"{"id":5,"generation":2,"kind":"stored"}"#,
+            r#"{"id":5,"generation":2,"kind":"delete_stored","body":{"name":"a/b@c"}}"#,
         ]
     );
     // JavaScript leaves out what it has no value for.
@@ -310,6 +323,11 @@ fn messages_have_the_form_that_the_page_knows() {
     let embeddings = Reply { id: 5, generation: 2, news: News::Embeddings { rows: 2, dim: 128 }, bulk: vec![1] };
     let text = r#"{"id":5,"generation":2,"kind":"embeddings","body":{"rows":2,"dim":128}}"#;
     assert_eq!(serde_json::to_string(&embeddings).unwrap(), text);
+    let model = StoredModel { name: "a/b".to_owned(), revision: "main".to_owned(), bytes: 7, complete: false };
+    let stored = Reply { news: News::Stored(Stored { models: vec![model], usage: 9, quota: Some(10) }), ..embeddings };
+    let model = r#"{"name":"a/b","revision":"main","bytes":7,"complete":false}"#;
+    let text = format!(r#"{{"id":5,"generation":2,"kind":"stored","body":{{"models":[{model}],"usage":9,"quota":10}}}}"#);
+    assert_eq!(serde_json::to_string(&stored).unwrap(), text);
     let reply = r#"{"id":5,"generation":2,"kind":"failed","body":{"kind":"cancelled","message":"stopped"}}"#;
     let parsed: Reply = serde_json::from_str(reply).unwrap();
     assert_eq!((failure(&parsed).kind, serde_json::to_string(&parsed).unwrap().as_str()), (FailureKind::Cancelled, reply));

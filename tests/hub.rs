@@ -6,7 +6,10 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use polyglance::weights::hub::{DEFAULT_ENDPOINT, Hub, HubError, HubId, HubOptions, ModelRef, Progress};
+use polyglance::weights::hub::{
+    CHUNK, DEFAULT_ENDPOINT, Digest, HOSTS, Hasher, Hub, HubError, HubId, HubOptions, Listing, Manifest, ModelRef, Progress,
+    is_content_range,
+};
 use server::*;
 
 const ID: &str = "google/tiny";
@@ -236,6 +239,49 @@ fn progress_counts_up_to_the_total() {
     assert!(downloads.is_sorted() && downloads.len() > 3);
     let total = (weights().len() + r#"{"model_type": "siglip2"}"#.len() + "{}".len()) as u64;
     assert_eq!(**downloads.last().unwrap(), (total, total));
+}
+
+#[test]
+fn a_listing_names_files_with_their_digests() {
+    let json = format!(
+        r#"{{"sha":"{COMMIT}","siblings":[{{"rfilename":"a","size":3,"blobId":"b1"}},{{"rfilename":"w","lfs":{{"sha256":"ab","size":9}}}},{{"rfilename":"x"}}]}}"#
+    );
+    let listing = Listing::parse(json.as_bytes()).unwrap();
+    let files: Vec<_> = listing.files.into_iter().map(|file| (file.name, file.size, file.digest)).collect();
+    let (git, sha256) = (Digest::GitSha1("b1".to_owned()), Digest::Sha256("ab".to_owned()));
+    assert_eq!(files, [("a".to_owned(), Some(3), Some(git)), ("w".to_owned(), Some(9), Some(sha256)), ("x".to_owned(), None, None)]);
+    for wrong in ["", "[]", r#"{"siblings":[]}"#, r#"{"sha":"main","siblings":[]}"#] {
+        assert!(Listing::parse(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_manifest_says_which_chunks_differ() {
+    let bytes = vec![7; CHUNK as usize + 5];
+    let manifest = |bytes: &[u8]| {
+        let mut hasher = Hasher::default();
+        hasher.update(bytes);
+        hasher.finish().1
+    };
+    let (whole, rotten) = (manifest(&bytes), manifest(&[&bytes[..CHUNK as usize], &[8; 5]].concat()));
+    assert_eq!(whole.damage(&rotten), [CHUNK..CHUNK + 5]);
+    assert_eq!(whole.damage(&manifest(&bytes[..3])), [0..CHUNK, CHUNK..CHUNK + 5]);
+    assert_eq!(whole.chunks().map(|(range, _)| range).collect::<Vec<_>>(), [0..CHUNK, CHUNK..CHUNK + 5]);
+    let json = serde_json::to_vec(&whole).unwrap();
+    assert_eq!(Manifest::from_json(&json), Some(whole));
+    assert_eq!(Manifest::from_json(&json[..json.len() - 1]), None);
+}
+
+#[test]
+fn only_the_range_that_was_asked_for_is_taken() {
+    let is_right = |value| is_content_range(value, 5, Some(9), Some(20));
+    assert!(is_right("bytes 5-8/20") && is_right("bytes 5-8/*"));
+    for wrong in
+        ["", "bytes", "bytes 4-8/20", "bytes 5-9/20", "bytes 5-8/21", "bytes 5-8", "items 5-8/20", "bytes 5-18446744073709551615/20"]
+    {
+        assert!(!is_right(wrong), "{wrong}");
+    }
+    assert!(HOSTS.contains(&DEFAULT_ENDPOINT));
 }
 
 // ---- a hub that misbehaves

@@ -19,6 +19,7 @@ const host = {
   say: (message, transfer) => self.postMessage(message, transfer),
   isCancelled: (job) => cancelled.has(job),
   files: (name) => files.get(name),
+  lock,
 };
 
 /** Takes the lock that the page waits for, and keeps it as long as this worker lives. */
@@ -29,6 +30,14 @@ function hold(lock) {
       held();
       return new Promise(() => {});
     });
+  });
+}
+
+/** Takes a lock if it is free, and gives the function that returns it; else null. */
+function lock(name, mode) {
+  return new Promise((resolve, reject) => {
+    const taken = (lock) => (lock === null ? resolve(null) : new Promise((release) => resolve(release)));
+    navigator.locks.request(name, { mode, ifAvailable: true }, taken).catch(reject);
   });
 }
 

@@ -79,6 +79,7 @@ impl App {
     fn receive(&mut self, context: &Context) {
         for reply in self.desk.engine.receive() {
             self.desk.hear(context, &reply);
+            self.models.hear(&mut self.desk, &reply);
             self.stage.hear(context, &reply);
             self.classification.hear(&reply);
             self.features.hear(&reply);
@@ -177,7 +178,7 @@ impl App {
             ui.add_space(8.0);
             let model = models::name(&self.desk);
             if ui.button(format!("{}: {model}", self.desk.text(Text::Model))).on_hover_text(self.desk.text(Text::ModelHint)).clicked() {
-                self.models.is_open = true;
+                self.models.open();
             }
             self.preferences(ui);
         });
@@ -248,7 +249,9 @@ fn opening_text(desk: &Desk) -> String {
     use crate::engine::Stage as Step;
     let Some(progress) = desk.model.progress else { return desk.text(Text::Loading).to_owned() };
     let step = match progress.stage {
+        Step::Wait => Text::StageWait,
         Step::Download => Text::StageDownload,
+        Step::Check => Text::StageCheck,
         Step::Load => Text::StageLoad,
         Step::VisionTower => Text::StageVision,
         Step::TextTower => Text::StageTextTower,
@@ -257,7 +260,7 @@ fn opening_text(desk: &Desk) -> String {
     };
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let amount = match progress.stage {
-        Step::Download => format!(" ({:.0} / {:.0} MB)", megabytes(progress.done), megabytes(progress.total)),
+        Step::Download | Step::Check => format!(" ({:.0} / {:.0} MB)", megabytes(progress.done), megabytes(progress.total)),
         _ => String::new(),
     };
     format!("{}: {}{amount}", desk.text(Text::Loading), desk.text(step))

@@ -1,17 +1,23 @@
-//! Which model is open, and which others there are.
+//! Which model is open, which others there are, and which of them were downloaded.
 
-use eframe::egui::{Align, Context, Grid, Key, Layout, RichText, TextEdit, Ui, Window};
+mod released;
+mod stored;
 
+use eframe::egui::{Context, Key, RichText, ScrollArea, TextEdit, Ui, Window};
+
+use self::stored::StoredModels;
 use super::desk::Desk;
 use super::strings::Text;
-use crate::config::PRESETS;
-use crate::engine::ModelSource;
+use crate::engine::{ModelSource, Reply};
 
 #[derive(Default)]
 pub(super) struct ModelPicker {
-    pub(super) is_open: bool,
+    is_open: bool,
     /// A name or folder that is being typed.
     typed: String,
+    /// Branch, tag or commit of a model of the hub.
+    revision: String,
+    stored: StoredModels,
 }
 
 /// The open model's name, short.
@@ -27,19 +33,29 @@ pub(super) fn name(desk: &Desk) -> String {
 }
 
 impl ModelPicker {
+    pub(super) fn open(&mut self) {
+        self.is_open = true;
+        self.stored.forget();
+    }
+
+    /// Takes answers about downloaded models.
+    pub(super) fn hear(&mut self, desk: &mut Desk, reply: &Reply) {
+        if let Some(failure) = self.stored.hear(reply) {
+            desk.complain(failure);
+        }
+    }
+
     pub(super) fn ui(&mut self, context: &Context, desk: &mut Desk) {
         if !self.is_open {
             return;
         }
+        self.stored.ask(desk);
         let mut is_open = !context.input(|input| input.key_pressed(Key::Escape));
         let mut chosen = None;
-        let title = desk.text(Text::Model);
-        Window::new(title).id(eframe::egui::Id::unique("models")).open(&mut is_open).collapsible(false).default_width(560.0).show(
-            context,
-            |ui| {
-                chosen = self.contents(ui, desk);
-            },
-        );
+        let window = Window::new(desk.text(Text::Model)).id(eframe::egui::Id::unique("models")).open(&mut is_open).collapsible(false);
+        window.default_width(640.0).show(context, |ui| {
+            ScrollArea::vertical().max_height(620.0).show(ui, |ui| chosen = self.contents(ui, desk));
+        });
         if let Some(source) = chosen {
             desk.open(source);
             is_open = false;
@@ -48,54 +64,50 @@ impl ModelPicker {
     }
 
     fn contents(&mut self, ui: &mut Ui, desk: &mut Desk) -> Option<ModelSource> {
-        let mut chosen = None;
-        ui.label(RichText::new(desk.text(Text::DemoModel)).strong());
-        ui.label(desk.text(Text::DemoAbout));
-        if ui.button(desk.text(Text::Open)).clicked() {
-            chosen = Some(ModelSource::Demo);
-        }
+        let mut chosen = demo(ui, desk);
         ui.separator();
+        chosen = self.by_name(ui, desk).or(chosen);
+        ui.separator();
+        if desk.host.is_page() {
+            chosen = self.stored.ui(ui, desk).or(chosen);
+            ui.separator();
+        }
+        ui.label(RichText::new(desk.text(Text::Released)).strong());
+        released::ui(ui, desk, &self.stored).or(chosen)
+    }
+
+    fn by_name(&mut self, ui: &mut Ui, desk: &mut Desk) -> Option<ModelSource> {
+        let mut is_chosen = false;
         ui.label(RichText::new(desk.text(Text::OpenByName)).strong());
-        ui.horizontal(|ui| {
-            let field = ui.add(TextEdit::singleline(&mut self.typed).hint_text(desk.text(Text::HubIdHint)).desired_width(320.0));
-            let is_entered = field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter));
-            let typed = self.typed.trim();
-            if (ui.button(desk.text(Text::Open)).clicked() || is_entered) && !typed.is_empty() {
-                chosen = Some(ModelSource::Named(typed.to_owned()));
-            }
+        ui.horizontal_wrapped(|ui| {
+            let name = TextEdit::singleline(&mut self.typed).hint_text(desk.text(Text::HubIdHint)).desired_width(280.0);
+            let revision = TextEdit::singleline(&mut self.revision).hint_text("main").desired_width(90.0);
+            let fields = [ui.add(name), ui.add(revision).on_hover_text(desk.text(Text::RevisionHint))];
+            let is_entered = fields.iter().any(|field| field.lost_focus()) && ui.input(|input| input.key_pressed(Key::Enter));
+            is_chosen = ui.button(desk.text(Text::Open)).clicked() || is_entered;
             let label = if desk.host.is_page() { Text::OpenFiles } else { Text::OpenFolder };
             if ui.button(desk.text(label)).clicked() {
                 desk.host.pick_model();
             }
         });
-        ui.separator();
-        ui.label(RichText::new(desk.text(Text::Released)).strong());
-        chosen.or_else(|| released(ui, desk))
+        let (name, revision) = (self.typed.trim(), self.revision.trim());
+        (is_chosen && !name.is_empty()).then(|| ModelSource::Named(with_revision(name, revision)))
     }
 }
 
-/// The published checkpoints with their sizes.
-fn released(ui: &mut Ui, desk: &Desk) -> Option<ModelSource> {
-    let mut chosen = None;
-    eframe::egui::ScrollArea::vertical().max_height(300.0).show(ui, |ui| {
-        Grid::new("released").num_columns(3).striped(true).show(ui, |ui| {
-            for preset in PRESETS {
-                if ui.button(preset.id).clicked() {
-                    chosen = Some(ModelSource::Named(preset.id.to_owned()));
-                }
-                let config = &preset.config;
-                let bytes = 4.0 * config.parameters() as f64;
-                ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-                    ui.label(format!("{:.1} GB", bytes / 1e9)).on_hover_text(desk.text(Text::DownloadSize));
-                });
-                let shape = match config.vision.geometry {
-                    crate::config::VisionGeometry::NaFlex { .. } => desk.text(Text::NaFlex).to_owned(),
-                    crate::config::VisionGeometry::Fixed { image_size } => format!("{image_size} × {image_size}"),
-                };
-                ui.label(RichText::new(shape).weak());
-                ui.end_row();
-            }
-        });
-    });
-    chosen
+fn demo(ui: &mut Ui, desk: &Desk) -> Option<ModelSource> {
+    ui.label(RichText::new(desk.text(Text::DemoModel)).strong());
+    ui.label(desk.text(Text::DemoAbout));
+    ui.button(desk.text(Text::Open)).clicked().then_some(ModelSource::Demo)
+}
+
+/// The name that opens a model; `main` need not be said.
+fn with_revision(name: &str, revision: &str) -> String {
+    if revision.is_empty() || revision == "main" { name.to_owned() } else { format!("{name}@{revision}") }
+}
+
+/// Bytes for people.
+fn amount(bytes: u64) -> String {
+    let bytes = bytes as f64;
+    if bytes < 1e9 { format!("{:.0} MB", (bytes / 1e6).ceil()) } else { format!("{:.1} GB", bytes / 1e9) }
 }

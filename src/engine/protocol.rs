@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// From the app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -65,6 +65,13 @@ pub enum Job {
         /// Any number of texts.
         texts: Vec<String>,
     },
+    /// Tells which models were downloaded, and what room there is. Answer: [`News::Stored`].
+    Stored,
+    /// Deletes a downloaded model. Answer: [`News::Done`].
+    DeleteStored {
+        /// The name that opens it: `owner/name`, and `@revision` unless that is `main`.
+        name: String,
+    },
     /// Stops another job as soon as possible; that one answers [`FailureKind::Cancelled`]. No answer of its own.
     Cancel {
         /// The other job's id.
@@ -78,7 +85,7 @@ pub enum Job {
 pub enum ModelSource {
     /// The small one inside.
     Demo,
-    /// A folder, or a repository of the hub.
+    /// A folder, files that a page has handed over, or a repository of the hub: `owner/name[@revision]`.
     Named(String),
 }
 
@@ -216,6 +223,8 @@ pub enum News {
     },
     /// What the model reads, text by text.
     Texts(Vec<TextInfo>),
+    /// What was downloaded.
+    Stored(Stored),
     /// Done; there is nothing more to say.
     Done,
     /// It did not work.
@@ -233,8 +242,12 @@ impl News {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
+    /// Another tab downloads the same model.
+    Wait,
     /// Fetching files.
     Download,
+    /// Comparing a downloaded model with its checksums.
+    Check,
     /// Reading a model's files and choosing a device.
     Load,
     /// First use of the vision tower.
@@ -252,7 +265,7 @@ pub enum Stage {
 pub struct Progress {
     /// What it is busy with.
     pub stage: Stage,
-    /// Bytes of a download, texts, or steps.
+    /// Bytes of a download or a check, texts, or steps.
     pub done: u64,
     /// The same when it is finished.
     pub total: u64,
@@ -322,6 +335,30 @@ pub struct TextInfo {
     pub truncated: bool,
 }
 
+/// What was downloaded, and the room for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stored {
+    /// Complete and incomplete ones.
+    pub models: Vec<StoredModel>,
+    /// Bytes in use.
+    pub usage: u64,
+    /// Bytes that may be in use at most, if somebody sets such a limit: a browser does.
+    pub quota: Option<u64>,
+}
+
+/// A model of the hub that was downloaded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredModel {
+    /// `owner/name`.
+    pub name: String,
+    /// Branch, tag or commit.
+    pub revision: String,
+    /// Bytes that it takes up.
+    pub bytes: u64,
+    /// Whether all of it is there. If not, opening it resumes the download.
+    pub complete: bool,
+}
+
 /// Why a job did not work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
@@ -346,6 +383,8 @@ pub enum FailureKind {
     Input,
     /// The model or its device is at fault.
     Model,
+    /// The browser's storage is at fault: it is full, not to be had, or in use by another tab.
+    Storage,
     /// The engine crashed twice over this job.
     Crashed,
 }

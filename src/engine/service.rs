@@ -9,7 +9,7 @@ use image::RgbImage;
 use super::cache::Cache;
 use super::protocol::{
     AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, Progress,
-    Scores, Stage, TextInfo, ViewJob, ViewOf,
+    Scores, Stage, Stored, TextInfo, ViewJob, ViewOf,
 };
 use crate::config::VisionGeometry;
 use crate::encoder::{DeviceDescription, Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
@@ -26,6 +26,17 @@ use crate::weights::Checkpoint;
 pub trait Loader {
     /// Opens a model.
     fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> impl Future<Output = Result<Checkpoint, Failure>>;
+
+    /// Models that were downloaded. None, unless a loader keeps some.
+    fn stored(&mut self) -> impl Future<Output = Result<Stored, Failure>> {
+        async { Ok(Stored::default()) }
+    }
+
+    /// Deletes a model that was downloaded. Refused, unless a loader keeps some.
+    fn delete(&mut self, name: &str) -> impl Future<Output = Result<(), Failure>> {
+        let refused = Failure::new(FailureKind::Input, format!("{name} is not this app's to delete"));
+        async { Err(refused) }
+    }
 }
 
 /// Tells an app how a job gets on, and learns whether it wants no more of it.
@@ -139,6 +150,8 @@ impl<L: Loader> Service<L> {
             Job::EmbedTexts { texts } => self.embed_texts(&texts, report).await,
             Job::View(request) => self.view(&request, report).await,
             Job::Tokenize { texts } => self.tokenize(&texts).await.map(|infos| News::Texts(infos).into()),
+            Job::Stored => Ok(News::Stored(self.loader.stored().await?).into()),
+            Job::DeleteStored { name } => self.loader.delete(&name).await.map(|()| News::Done.into()),
             // Whoever runs the service looks at these before it does.
             Job::Cancel { .. } => Ok(News::Done.into()),
         }

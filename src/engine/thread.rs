@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::{Incoming, Transport};
-use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request};
+use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request, Stored};
 use super::service::{Answer, Loader, Report, Service};
 use crate::platform::{block_on, spawn};
 use crate::weights::Checkpoint;
@@ -131,6 +131,16 @@ impl Loader for Files {
             }
         }
     }
+
+    /// The released checkpoints in the cache. It is the Python tools' as well: other models there are nobody's business, and deleting is theirs.
+    async fn stored(&mut self) -> Result<Stored, Failure> {
+        Ok(stored())
+    }
+
+    async fn delete(&mut self, name: &str) -> Result<(), Failure> {
+        let advice = "lies in the cache that the Python tools share; delete it there, with `hf cache`";
+        Err(Failure::new(FailureKind::Input, format!("{name} {advice}")))
+    }
 }
 
 #[cfg(feature = "demo-model")]
@@ -160,6 +170,28 @@ fn folder(name: &str, report: &mut Report<'_>) -> Result<std::path::PathBuf, Fai
             }
         });
     resolved.map_err(|error| stopped.unwrap_or_else(|| Failure::new(FailureKind::Model, error)))
+}
+
+#[cfg(feature = "hub")]
+fn stored() -> Stored {
+    use super::protocol::StoredModel;
+    use crate::config::PRESETS;
+    use crate::weights::hub::{Hub, HubId, HubOptions};
+
+    let hub = Hub::new(HubOptions::from_env());
+    let model = |name: &str| {
+        let id: HubId = name.parse().ok()?;
+        let bytes = hub.stored_bytes(&id)?;
+        Some(StoredModel { name: name.to_owned(), revision: id.revision().to_owned(), bytes, complete: true })
+    };
+    let models: Vec<StoredModel> = PRESETS.iter().filter_map(|preset| model(preset.id)).collect();
+    let usage = models.iter().map(|model| model.bytes).sum();
+    Stored { models, usage, quota: None }
+}
+
+#[cfg(not(feature = "hub"))]
+fn stored() -> Stored {
+    Stored::default()
 }
 
 #[cfg(not(feature = "hub"))]

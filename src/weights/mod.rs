@@ -11,7 +11,6 @@ mod checkpoint;
 mod companions;
 mod dtype;
 mod error;
-#[cfg(all(feature = "hub", not(target_family = "wasm")))]
 pub mod hub;
 mod inflate;
 mod names;

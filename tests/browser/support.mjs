@@ -15,7 +15,7 @@ export const SAMPLES = new URL("../../assets/demo/samples/", import.meta.url);
 export const URL_OF_PAGE = process.env.POLYGLANCE_URL;
 
 /** WebGPU on the CPU, so that the tests need no GPU; no service that talks to the network. */
-const FLAGS = [
+export const FLAGS = [
   "--no-sandbox",
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",

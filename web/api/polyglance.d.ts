@@ -6,6 +6,8 @@ export type ErrorKind =
   | "input"
   /** The model or its device is at fault: a file is missing or damaged, there is no WebGPU. */
   | "model"
+  /** The browser's storage is at fault: it is full, not to be had, or in use by another tab. */
+  | "storage"
   /** The worker stopped twice over this call, or could not be started. The model can be used on. */
   | "crashed"
   /** The model was closed. */
@@ -18,8 +20,8 @@ export class PolyglanceError extends Error {
 
 /** What a call is busy with. */
 export interface Progress {
-  stage: "download" | "load" | "vision_tower" | "text_tower" | "texts" | "image";
-  /** Bytes of a download, texts or steps. */
+  stage: "wait" | "download" | "check" | "load" | "vision_tower" | "text_tower" | "texts" | "image";
+  /** Bytes of a download or a check, texts or steps. `wait` is for another tab that downloads the same model. */
   done: number;
   /** The same when it is finished; 0 while nobody knows. */
   total: number;
@@ -33,8 +35,13 @@ export interface CallOptions {
 }
 
 export interface LoadOptions extends CallOptions {
-  /** The small model that comes with this package; it knows emoji scenes and no photos. */
-  model?: "demo";
+  /**
+   * `demo`, the small model that comes with this package and knows emoji scenes and no photos; or a model of the Hugging Face hub by its id. That is
+   * downloaded into the browser's storage for this site, resumed where it stopped, checked, and opened from there the next time without a request.
+   */
+  model?: "demo" | `${string}/${string}`;
+  /** Branch, tag or commit of a model of the hub; `main` if absent. A branch stays what it was when the model was downloaded. */
+  revision?: string;
   /**
    * A model of Hugging Face's form instead: `config.json`, `model.safetensors` or its shards with their index, `tokenizer.json` for texts,
    * `preprocessor_config.json` if it came with one. Read by slice, never whole.
@@ -122,3 +129,19 @@ export interface Model {
 
 /** Starts a worker and loads a model in it. */
 export function load(options?: LoadOptions): Promise<Model>;
+
+/** A model of the hub in the browser's storage. */
+export interface StoredModel {
+  /** `owner/name` */
+  name: string;
+  revision: string;
+  bytes: number;
+  /** If not, loading it resumes the download. */
+  complete: boolean;
+}
+
+/** Models of the hub that this site has downloaded, and the bytes that it uses and may use. */
+export function stored(): Promise<{ models: StoredModel[]; usage: number; quota: number | null }>;
+
+/** Deletes one of them. It may not be in use, in another tab either. */
+export function deleteStored(model: string, revision?: string): Promise<void>;

@@ -3,7 +3,7 @@
 import { connect } from "./link.js";
 
 /** Of src/engine/protocol.rs. */
-const PROTOCOL = 1;
+const PROTOCOL = 2;
 /** The name under which a worker knows the files of its model. */
 const FILES = "files";
 
@@ -111,11 +111,10 @@ class Model {
   /** Settles when the calls so far have. */
   #last = Promise.resolve();
 
-  static async load({ model = "demo", files, device = "auto", precision = "auto", ...options } = {}) {
-    if (model !== "demo") throw new PolyglanceError("input", `there is no model ${JSON.stringify(model)}: take "demo", or give files`);
+  static async load({ model = "demo", revision, files, device = "auto", precision = "auto", ...options } = {}) {
     const list = files && [...files];
     if (list?.some((file) => !(file instanceof File))) throw new PolyglanceError("input", "a model's files must be File objects");
-    const loaded = new Model(list, { source: list ? { named: FILES } : "demo", device, precision });
+    const loaded = new Model(list, { source: list ? { named: FILES } : sourceOf(model, revision), device, precision });
     try {
       await loaded.#call(options, () => {});
       return loaded;
@@ -214,8 +213,36 @@ class Model {
   }
 }
 
+/** Where the engine finds a model by name. */
+function sourceOf(model, revision) {
+  if (model === "demo") return "demo";
+  if (/^[\w.-]+\/[\w.-]+$/.test(model)) return { named: revision === undefined ? model : `${model}@${revision}` };
+  throw new PolyglanceError("input", `there is no model ${JSON.stringify(model)}: take "demo", a model of the hub as "owner/name", or give files`);
+}
+
+/** Does a job that needs no model, in a worker of its own. */
+async function once(kind, body) {
+  const engine = new Engine();
+  try {
+    const { bulk, ...answer } = await engine.job(kind, body);
+    return answer;
+  } catch (error) {
+    throw error instanceof Death ? new PolyglanceError("crashed", `the worker stopped: ${error.message}`) : error;
+  } finally {
+    if (engine.isAlive) engine.close();
+  }
+}
+
 /** Starts a worker and loads a model in it. */
 export const load = (options) => Model.load(options);
+
+/** Models of the hub that this site has downloaded. */
+export const stored = () => once("stored");
+
+/** Deletes one of them. */
+export async function deleteStored(model, revision = "main") {
+  await once("delete_stored", { name: `${model}@${revision}` });
+}
 
 /** What `promise` comes to, or an error as soon as the signal is aborted. */
 function unlessAborted(promise, signal) {

@@ -1,18 +1,21 @@
-//! Models in a browser: files that somebody chose or dropped, and the demo model's, which lie beside `worker.js`. Both are blobs, read by
-//! slice: the module's memory never holds more of a file than the tensor that is being read.
+//! Models in a browser: files that somebody chose or dropped, those that were downloaded from the hub, and the demo model's, which lie beside
+//! `worker.js`. All are blobs, read by slice: the module's memory never holds more of a file than the tensor that is being read.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use js_sys::Uint8Array;
-use polyglance::engine::{Failure, FailureKind, Loader, ModelSource, Report, Stage};
+use polyglance::engine::{Failure, FailureKind, Loader, ModelSource, Report, Stage, Stored};
 use polyglance::limits;
+use polyglance::weights::hub::HubId;
 use polyglance::weights::{ByteSource, Checkpoint, ReadFuture, WeightsError};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, File, RequestInit, RequestMode, Response, Url, WorkerGlobalScope};
 
+use crate::hub::{self, Lock};
 use crate::worker::Host;
 
 /// Where the demo model is, seen from `worker.js`, and its files.
@@ -20,9 +23,11 @@ const DEMO: (&str, [&str; 4]) = ("demo/", ["config.json", "preprocessor_config.j
 const CONFIG: &str = "config.json";
 
 /// A blob as a source of bytes.
-struct BlobSource {
-    name: String,
-    blob: Blob,
+pub(crate) struct BlobSource {
+    pub(crate) name: String,
+    pub(crate) blob: Blob,
+    /// Keeps other tabs from changing a downloaded model as long as it is open.
+    pub(crate) _lock: Option<Rc<Lock>>,
 }
 
 impl BlobSource {
@@ -62,20 +67,32 @@ impl Loader for Files {
     async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
         let files = match source {
             ModelSource::Demo => demo(report).await?,
-            ModelSource::Named(name) => self.chosen(name)?,
+            ModelSource::Named(name) => self.named(name, report).await?,
         };
         checkpoint(files).await
+    }
+
+    async fn stored(&mut self) -> Result<Stored, Failure> {
+        hub::stored().await
+    }
+
+    async fn delete(&mut self, name: &str) -> Result<(), Failure> {
+        let id: HubId = name.parse().map_err(|error| Failure::new(FailureKind::Input, error))?;
+        hub::delete(&id, &self.host).await
     }
 }
 
 impl Files {
-    fn chosen(&self, name: &str) -> Result<Vec<BlobSource>, Failure> {
-        let unknown = || {
-            Failure::new(FailureKind::Model, format!("the page has not handed over any files as {name:?}; choose the model's folder again"))
+    async fn named(&self, name: &str, report: &mut Report<'_>) -> Result<Vec<BlobSource>, Failure> {
+        if let Some(files) = self.host.files(name) {
+            let source = |file: File| BlobSource { name: file.name(), blob: file.into(), _lock: None };
+            return Ok(files.iter().filter_map(|file| file.dyn_into().ok()).map(source).collect());
+        }
+        let unknown = |_| {
+            let advice = "choose the model's folder again, or name a model of the hub as owner/name";
+            Failure::new(FailureKind::Model, format!("the page has not handed over any files as {name:?}; {advice}"))
         };
-        let files = self.host.files(name).ok_or_else(unknown)?;
-        let source = |file: File| BlobSource { name: file.name(), blob: file.into() };
-        Ok(files.iter().filter_map(|file| file.dyn_into().ok()).map(source).collect())
+        hub::open(&name.parse().map_err(unknown)?, &self.host, report).await
     }
 }
 
@@ -121,7 +138,7 @@ async fn demo(report: &mut Report<'_>) -> Result<Vec<BlobSource>, Failure> {
         // A server that compresses announces less than arrives.
         report.step(Stage::Download, done, total.max(done))?;
         let blob = blob(&response).await.map_err(|error| failed(name, &error))?;
-        files.push(BlobSource { name: name.to_owned(), blob });
+        files.push(BlobSource { name: name.to_owned(), blob, _lock: None });
     }
     Ok(files)
 }
@@ -140,7 +157,7 @@ async fn blob(response: &Response) -> Result<Blob, JsValue> {
     JsFuture::from(response.blob()?).await?.dyn_into()
 }
 
-fn in_words(error: &JsValue) -> String {
+pub(crate) fn in_words(error: &JsValue) -> String {
     let message = error.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
     message.or_else(|| error.as_string()).unwrap_or_else(|| format!("{error:?}"))
 }

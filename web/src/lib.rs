@@ -6,7 +6,10 @@
 use js_sys::Reflect;
 use wasm_bindgen::prelude::wasm_bindgen;
 
+mod download;
 mod files;
+mod hub;
+mod opfs;
 #[cfg(debug_assertions)]
 pub mod probe;
 pub mod worker;

@@ -25,6 +25,10 @@ extern "C" {
     /// The files that the page has handed over under a name.
     #[wasm_bindgen(method)]
     pub(crate) fn files(this: &Host, name: &str) -> Option<Array>;
+
+    /// Takes a Web Lock in the mode "shared" or "exclusive" if that is possible now. Gives a function that returns it, or null.
+    #[wasm_bindgen(method, catch)]
+    pub(crate) async fn lock(this: &Host, name: &str, mode: &str) -> Result<JsValue, JsValue>;
 }
 
 /// An engine of one generation.

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 
 mod demo;
 mod emoji;
+mod policy;
 mod report;
 mod serve;
 mod setup;

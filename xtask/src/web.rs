@@ -10,7 +10,10 @@ use std::{
 use anyhow::{Context, Result, bail};
 use wasm_bindgen_cli_support::Bindgen;
 
-use crate::shell::{self, capture, root, target_dir};
+use crate::{
+    policy,
+    shell::{self, capture, root, target_dir},
+};
 
 mod toolchain;
 
@@ -69,6 +72,7 @@ pub(crate) fn build(release: bool) -> Result<()> {
     for (from, to) in STATIC {
         copy(&root().join(from), &dist.join(to))?;
     }
+    policy::write(&dist)?;
     write_service_worker(&dist)?;
     report_size(&dist, release)
 }

@@ -101,7 +101,7 @@ pub enum HubError {
 
 impl HubError {
     /// Whether the same request may succeed a moment later.
-    pub(super) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Network { .. } | Self::Length { .. } => true,
             Self::Status { status, .. } => matches!(status, 408 | 425 | 429 | 500..),

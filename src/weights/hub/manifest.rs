@@ -1,64 +1,60 @@
 //! Checksums of a blob's chunks, recorded as it is written, so that a later check can say which part of a large file has rotted.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::HubError;
-use super::cache::{create_parent, write_whole};
-
 /// Bytes of a chunk.
-pub(super) const CHUNK: u64 = 8 << 20;
+pub const CHUNK: u64 = 8 << 20;
 
 /// SHA-256 of each chunk of a file, in hexadecimal.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Manifest {
+pub struct Manifest {
     bytes: u64,
     chunk_bytes: u64,
     sha256: Vec<String>,
 }
 
 impl Manifest {
-    pub(super) fn load(path: &Path) -> Option<Self> {
-        let manifest: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    /// Reads a manifest; nothing if it is not whole, or of chunks of another size.
+    pub fn from_json(json: &[u8]) -> Option<Self> {
+        let manifest: Self = serde_json::from_slice(json).ok()?;
         (manifest.chunk_bytes == CHUNK).then_some(manifest)
     }
 
-    pub(super) fn save(&self, path: &Path) -> Result<(), HubError> {
-        create_parent(path)?;
-        let json = serde_json::to_vec(self).map_err(|error| HubError::Io { path: path.to_owned(), source: io::Error::other(error) })?;
-        write_whole(path, &json)
-    }
-
     /// Length of the file.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Byte ranges of the file whose chunks differ from those recorded.
-    pub(super) fn damage(&self, path: &Path) -> io::Result<Vec<Range<u64>>> {
-        let mut hasher = Hasher::default();
-        hasher.update_from(File::open(path)?)?;
-        let (_, found) = hasher.finish();
+    /// Every chunk's place in the file and its digest.
+    pub fn chunks(&self) -> impl Iterator<Item = (Range<u64>, &str)> {
+        self.sha256.iter().enumerate().map(|(chunk, digest)| (place(chunk as u64, self.bytes), digest.as_str()))
+    }
+
+    /// Places whose digest is another one in `found`, the manifest of what is there now.
+    pub fn damage(&self, found: &Self) -> Vec<Range<u64>> {
         let chunks = self.sha256.len().max(found.sha256.len()) as u64;
         let differs = |chunk: &u64| self.sha256.get(*chunk as usize) != found.sha256.get(*chunk as usize);
-        let range = |chunk: u64| chunk * CHUNK..((chunk + 1) * CHUNK).min(self.bytes.max(found.bytes));
-        Ok((0..chunks).filter(differs).map(range).collect())
+        (0..chunks).filter(differs).map(|chunk| place(chunk, self.bytes.max(found.bytes))).collect()
     }
 
     /// Whether `bytes` are the recorded contents of the chunk that starts at `start`.
-    pub(super) fn is_chunk(&self, start: u64, bytes: &[u8]) -> bool {
+    pub fn is_chunk(&self, start: u64, bytes: &[u8]) -> bool {
         self.sha256.get((start / CHUNK) as usize).is_some_and(|expected| *expected == hex(&Sha256::digest(bytes)))
     }
 }
 
+/// Where a chunk is in a file of `bytes`.
+fn place(chunk: u64, bytes: u64) -> Range<u64> {
+    chunk * CHUNK..((chunk + 1) * CHUNK).min(bytes)
+}
+
 /// SHA-256 of a stream as a whole and of each of its chunks.
-#[derive(Default)]
-pub(super) struct Hasher {
+#[derive(Clone, Default)]
+pub struct Hasher {
     whole: Sha256,
     chunk: Sha256,
     bytes: u64,
@@ -66,7 +62,8 @@ pub(super) struct Hasher {
 }
 
 impl Hasher {
-    pub(super) fn update(&mut self, mut bytes: &[u8]) {
+    /// Takes the next bytes.
+    pub fn update(&mut self, mut bytes: &[u8]) {
         self.whole.update(bytes);
         while !bytes.is_empty() {
             let room = CHUNK - self.bytes % CHUNK;
@@ -80,7 +77,11 @@ impl Hasher {
         }
     }
 
-    pub(super) fn update_from(&mut self, mut reader: impl Read) -> io::Result<()> {
+    /// Takes all bytes of a reader.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn update_from(&mut self, mut reader: impl Read) -> io::Result<()> {
         let mut buffer = vec![0; 1 << 20];
         loop {
             let count = reader.read(&mut buffer)?;
@@ -91,12 +92,13 @@ impl Hasher {
         }
     }
 
-    pub(super) fn bytes(&self) -> u64 {
+    /// Bytes so far.
+    pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// The hash of everything, in hexadecimal, and the manifest.
-    pub(super) fn finish(mut self) -> (String, Manifest) {
+    pub fn finish(mut self) -> (String, Manifest) {
         if !self.bytes.is_multiple_of(CHUNK) {
             self.chunks.push(hex(&self.chunk.finalize()));
         }

@@ -1,19 +1,9 @@
-//! How users name a model: a path, or an id on the hub.
+//! How users name a model of the hub, and where the hub has it.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::HubError;
-
-/// A model as named by the user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ModelRef {
-    /// A folder, or a weight file, on this machine.
-    Local(PathBuf),
-    /// A repository of the hub.
-    Hub(HubId),
-}
 
 /// A repository of the hub at a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,20 +11,6 @@ pub struct HubId {
     owner: String,
     name: String,
     revision: String,
-}
-
-impl ModelRef {
-    /// Reads a path or `owner/name[@revision]`. What exists on disk wins.
-    ///
-    /// # Errors
-    /// Neither.
-    pub fn parse(text: &str) -> Result<Self, HubError> {
-        let path = Path::new(text);
-        if path.exists() {
-            return Ok(Self::Local(path.to_owned()));
-        }
-        text.parse().map(Self::Hub)
-    }
 }
 
 impl FromStr for HubId {
@@ -63,9 +39,14 @@ impl HubId {
         &self.revision
     }
 
-    /// The repository's folder in the cache.
-    pub(super) fn folder_name(&self) -> String {
-        format!("models--{}--{}", self.owner, self.name)
+    /// Where the hub's API says what is in the repository.
+    pub fn listing_url(&self, endpoint: &str) -> String {
+        format!("{endpoint}/api/models/{}/revision/{}", self.repository(), self.revision.replace('/', "%2F"))
+    }
+
+    /// Where a file of the repository is at a commit.
+    pub fn file_url(&self, endpoint: &str, commit: &str, name: &str) -> String {
+        format!("{endpoint}/{}/resolve/{commit}/{name}", self.repository())
     }
 }
 

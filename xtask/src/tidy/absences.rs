@@ -20,7 +20,7 @@ const NATIVE: [&str; 8] = [
     "src/main.rs",
     "src/weights/checkpoint.rs",
     "src/weights/companions.rs",
-    "src/weights/hub",
+    "src/weights/hub/native",
     "src/weights/source.rs",
     "src/weights/write.rs",
 ];

@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The public hub.
-pub const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+use super::DEFAULT_ENDPOINT;
 
 /// An access token. Its `Debug` form shows nothing.
 #[derive(Clone, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::manifest::Manifest;
 use super::reference::{is_commit, is_name};
 use super::{HubError, HubId};
 use crate::weights::replace_file;
@@ -27,7 +28,7 @@ pub(super) struct Repository {
 
 impl Repository {
     pub(super) fn new(cache: &Path, id: &HubId) -> Self {
-        let folder = id.folder_name();
+        let folder = format!("models--{}", id.repository().replace('/', "--"));
         Self { root: cache.join(&folder), locks: cache.join(".locks").join(folder) }
     }
 
@@ -157,9 +158,20 @@ pub(super) fn create_parent(path: &Path) -> Result<(), HubError> {
 }
 
 /// Writes a small file, old or new.
-pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
     replace_file(path, |writer| writer.write_all(bytes)).map_err(|error| match error {
         crate::weights::WeightsError::Io { file, source, .. } => HubError::Io { path: file, source },
         other => HubError::Io { path: path.to_owned(), source: io::Error::other(other) },
     })
+}
+
+/// A manifest that was saved before.
+pub(super) fn load_manifest(path: &Path) -> Option<Manifest> {
+    Manifest::from_json(&fs::read(path).ok()?)
+}
+
+pub(super) fn save_manifest(manifest: &Manifest, path: &Path) -> Result<(), HubError> {
+    create_parent(path)?;
+    let json = serde_json::to_vec(manifest).map_err(|error| HubError::Io { path: path.to_owned(), source: io::Error::other(error) })?;
+    write_whole(path, &json)
 }

@@ -5,9 +5,9 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::cache::Repository;
+use super::cache::{Repository, load_manifest};
 use super::http::{Answer, RemoteFile};
-use super::manifest::Manifest;
+use super::manifest::{Hasher, Manifest};
 use super::{Hub, HubError, HubId};
 
 /// A file whose bytes are no longer those that were downloaded.
@@ -30,7 +30,9 @@ impl Hub {
         for entry in fs::read_dir(snapshot).map_err(io_error(snapshot))? {
             let file = entry.map_err(io_error(snapshot))?.path();
             let Some((_, manifest)) = recorded(&file) else { continue };
-            let ranges = manifest.damage(&file).map_err(io_error(&file))?;
+            let mut found = Hasher::default();
+            File::open(&file).and_then(|blob| found.update_from(blob)).map_err(io_error(&file))?;
+            let ranges = manifest.damage(&found.finish().1);
             if !ranges.is_empty() {
                 damaged.push(Damage { file, ranges });
             }
@@ -78,7 +80,7 @@ impl Hub {
 /// The checksums of a file of a snapshot.
 fn recorded(file: &Path) -> Option<(Repository, Manifest)> {
     let (repository, etag) = Repository::of_file(file)?;
-    let manifest = Manifest::load(&repository.manifest(&etag))?;
+    let manifest = load_manifest(&repository.manifest(&etag))?;
     Some((repository, manifest))
 }
 

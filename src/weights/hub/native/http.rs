@@ -4,8 +4,8 @@ use ureq::http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_LENGTH, CONTENT
 use ureq::http::{HeaderMap, Method, Request, Response, Uri};
 use ureq::{Agent, Body};
 
-use super::reference::{is_commit, is_name};
-use super::{HubError, HubId, HubOptions, Token};
+use super::reference::is_name;
+use super::{HubError, HubId, HubOptions, Listing, Token, is_content_range};
 
 const REDIRECTS: usize = 10;
 /// Longest listing of a repository that is read.
@@ -15,12 +15,6 @@ pub(super) struct Client {
     agent: Agent,
     endpoint: String,
     token: Option<Token>,
-}
-
-/// What a repository holds at a revision.
-pub(super) struct Listing {
-    pub(super) commit: String,
-    pub(super) files: Vec<String>,
 }
 
 /// A file of a repository, before it is downloaded.
@@ -66,23 +60,17 @@ impl Client {
 
     /// Commit and file names of a repository.
     pub(super) fn list(&self, id: &HubId) -> Result<Listing, HubError> {
-        let url = format!("{}/api/models/{}/revision/{}", self.endpoint, id.repository(), id.revision().replace('/', "%2F"));
+        let url = id.listing_url(&self.endpoint);
         let response = self.follow(&Method::GET, &url, None, |_| false)?;
         self.check_status(&url, &response, &id.to_string())?;
-        let not_hub = |reason: String| HubError::NotAHub { url: public(&url), reason };
         let mut body = response.into_body();
         let text = body.with_config().limit(LISTING_BYTES).read_to_vec().map_err(|error| network(&url, &error))?;
-        let json: serde_json::Value = serde_json::from_slice(&text).map_err(|error| not_hub(error.to_string()))?;
-        let commit = json.get("sha").and_then(|sha| sha.as_str()).filter(|sha| is_commit(sha));
-        let commit = commit.ok_or_else(|| not_hub("the answer names no commit".to_owned()))?;
-        let siblings = json.get("siblings").and_then(|siblings| siblings.as_array()).into_iter().flatten();
-        let names = siblings.filter_map(|sibling| sibling.get("rfilename")?.as_str().map(str::to_owned));
-        Ok(Listing { commit: commit.to_owned(), files: names.collect() })
+        Listing::parse(&text).map_err(|reason| HubError::NotAHub { url: public(&url), reason })
     }
 
     /// Size and hash of a file at a commit, without its bytes.
     pub(super) fn describe(&self, id: &HubId, commit: &str, name: &str) -> Result<RemoteFile, HubError> {
-        let url = format!("{}/{}/resolve/{commit}/{name}", self.endpoint, id.repository());
+        let url = id.file_url(&self.endpoint, commit, name);
         // The hub itself describes a large file in the headers of its redirect; the storage behind it would not.
         let described = |headers: &HeaderMap| text(headers, "x-linked-etag").is_some();
         let response = self.follow(&Method::HEAD, &url, None, described)?;
@@ -115,7 +103,8 @@ impl Client {
         match response.status().as_u16() {
             206 if range.is_some() => {
                 let end = end.or(file.size);
-                let right = text(response.headers(), CONTENT_RANGE.as_str()).is_some_and(|value| is_range(value, start, end, file.size));
+                let right =
+                    text(response.headers(), CONTENT_RANGE.as_str()).is_some_and(|value| is_content_range(value, start, end, file.size));
                 Ok(if right { Answer::Rest(response.into_body()) } else { Answer::StartOver })
             }
             416 if range.is_some() => Ok(Answer::StartOver),
@@ -215,16 +204,4 @@ fn join(base: &Uri, location: &str) -> Option<String> {
     let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
     let is_relative = !location.is_empty() && !location.contains(':');
     is_relative.then(|| format!("{scheme}://{authority}{folder}/{location}"))
-}
-
-/// Whether a `Content-Range` is exactly the one asked for.
-fn is_range(value: &str, start: u64, end: Option<u64>, size: Option<u64>) -> bool {
-    let parse = || {
-        let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-        let (first, last) = range.split_once('-')?;
-        let total_fits = total == "*" || size.is_none_or(|size| total.parse() == Ok(size));
-        let last_fits = end.is_none_or(|end| last.parse::<u64>().ok().and_then(|last| last.checked_add(1)) == Some(end));
-        Some(first.parse() == Ok(start) && total_fits && last_fits)
-    };
-    parse() == Some(true)
 }

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use super::cache::{Repository, create_parent};
+use super::cache::{Repository, create_parent, save_manifest};
 use super::http::{Answer, Client, RemoteFile};
 use super::manifest::{Hasher, Manifest};
 use super::{HubError, HubOptions, Progress};
@@ -124,7 +124,7 @@ pub(super) fn download(
             result => result,
         }
     })?;
-    manifest.save(&repository.manifest(&file.etag))?;
+    save_manifest(&manifest, &repository.manifest(&file.etag))?;
     fs::rename(&incomplete, &blob).map_err(|source| HubError::Io { path: blob, source })?;
     drop(lock);
     Ok(())
