@@ -150,7 +150,9 @@ impl App {
         self.shortcuts(&context);
         Panel::top("top").show(ui, |ui| self.top(ui));
         Panel::bottom("status").show(ui, |ui| self.status(ui));
-        self.models.is_open |= std::mem::take(&mut self.desk.wants_picker);
+        if std::mem::take(&mut self.desk.wants_picker) {
+            self.models.open();
+        }
         self.models.ui(&context, &mut self.desk);
         match self.workspace {
             Workspace::Stage => self.stage.ui(ui, &mut self.desk),

@@ -79,7 +79,8 @@ fn thumbnail(ui: &mut Ui, picture: &Picture, is_chosen: bool, remove: &str) -> (
 
 fn camera_button(ui: &mut Ui, desk: &mut Desk) {
     ui.vertical(|ui| {
-        if ui.toggle_value(&mut desk.is_camera_on, desk.text(Text::Camera)).on_hover_text(desk.text(Text::CameraHint)).changed() {
+        let [name, hint] = [Text::Camera, Text::CameraHint].map(|text| desk.text(text));
+        if ui.toggle_value(&mut desk.is_camera_on, name).on_hover_text(hint).changed() {
             desk.host.set_camera(desk.is_camera_on);
             if !desk.is_camera_on {
                 desk.pictures.end_camera();
@@ -109,7 +110,8 @@ fn samples_menu(ui: &mut Ui, desk: &mut Desk) {
 
 /// A picture from an address, which is fetched when Enter is pressed.
 fn address_field(ui: &mut Ui, desk: &mut Desk) {
-    let field = ui.add(TextEdit::singleline(&mut desk.address).hint_text(desk.text(Text::AddressHint)).desired_width(240.0));
+    let hint = desk.text(Text::AddressHint);
+    let field = ui.add(TextEdit::singleline(&mut desk.address).hint_text(hint).desired_width(240.0));
     if field.lost_focus() && ui.input(|input| input.key_pressed(Key::Enter)) && !desk.address.trim().is_empty() {
         let address = std::mem::take(&mut desk.address);
         desk.host.fetch(&address);
