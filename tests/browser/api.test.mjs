@@ -265,7 +265,7 @@ test("an engine that cannot start is an error, not a wait", async () => {
 });
 
 test("the example classifies what is chosen, under its content security policy", async () => {
-  const { page, complaints, requests } = await open();
+  const { page, complaints, requests } = await open("example.html");
   await page.waitForFunction(() => document.getElementById("result").textContent.startsWith("Ready on"));
   await page.setInputFiles("#image", fileURLToPath(new URL("pizza.jpg", SAMPLES)));
   await page.waitForFunction(() => document.getElementById("result").textContent.includes("%"));

@@ -75,7 +75,7 @@ mod tests {
         let config = |name: &str| &PRESETS.iter().find(|preset| preset.id.ends_with(name)).unwrap().config;
         let (base, giant) = (config("base-patch16-naflex"), config("giant-opt-patch16-384"));
         assert_eq!(amount(download_bytes(base)), "1.5 GB");
-        assert_eq!(amount(memory_bytes(base)), "718 MB");
+        assert_eq!(amount(memory_bytes(base)), "715 MB");
         assert!(concern(base, true, None).is_none() && concern(base, true, Some(2 << 30)).is_none());
         assert!(matches!(concern(base, true, Some(1 << 30)), Some((Text::NoRoom, _))));
         assert!(matches!(concern(giant, true, None), Some((Text::NeedsGpu, _))));
