@@ -262,6 +262,8 @@ impl FeatureViews {
         self.shares = painted.shares;
         self.range = painted.range;
         self.painted = Some((question.clone(), look));
+        // The legend stands on the side, which was drawn before.
+        ui.ctx().request_repaint();
     }
 
     fn saving(&mut self, ui: &mut Ui, desk: &mut Desk) {

@@ -99,11 +99,16 @@ export class App {
     return this.page.evaluate(() => new Promise(requestAnimationFrame));
   }
 
-  /** Moves the mouse to the middle of a widget. */
+  /** Moves the mouse to the middle of a widget, and after it if the page answers with another layout. */
   async point(role, label, index) {
-    const { center } = await this.find(role, label, index);
-    await this.page.mouse.move(...center);
-    return center;
+    let { center } = await this.find(role, label, index);
+    for (;;) {
+      await this.page.mouse.move(...center);
+      await this.frame();
+      const now = await this.find(role, label, index);
+      if (now.center.join() === center.join()) return center;
+      center = now.center;
+    }
   }
 
   async click(role, label, index) {

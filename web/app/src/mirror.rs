@@ -139,7 +139,7 @@ fn in_reading_order(id: NodeId, nodes: &HashMap<NodeId, &Node>, order: &mut Vec<
 /// What a node says; nothing if it is only there to hold others.
 fn said(node: &Node) -> Option<Said> {
     let role = match node.role() {
-        Role::Button | Role::DefaultButton | Role::ColorWell => "button",
+        Role::Button | Role::DefaultButton | Role::ColorWell | Role::DisclosureTriangle => "button",
         Role::CheckBox | Role::Switch => "checkbox",
         Role::RadioButton => "radio",
         Role::TextInput | Role::MultilineTextInput => "textbox",
