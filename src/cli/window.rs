@@ -212,6 +212,6 @@ mod tests {
         }
         let arrivals = delivered(&["assets/demo/samples"]);
         assert!(arrivals.len() == 12 && arrivals.iter().all(|arrival| matches!(arrival, Arrival::Picture { .. })));
-        assert!(matches!(&delivered(&["Cargo.toml"])[..], [Arrival::Failed(message)] if message.contains("Cargo.toml")));
+        assert!(matches!(&delivered(&["no such picture.jpg"])[..], [Arrival::Failed(message)] if message.contains("no such picture.jpg")));
     }
 }
