@@ -21,6 +21,7 @@ use crate::image::Grid;
 use crate::kernels::Size;
 use crate::tasks::dense::{Interpolation, blend, hue};
 
+#[derive(Default)]
 pub(super) struct FeatureViews {
     settings: Settings,
     map: Wanted<Question, PatchMap>,
@@ -51,23 +52,6 @@ struct Question {
 struct Look {
     interpolation: Interpolation,
     head: Option<usize>,
-}
-
-impl Default for FeatureViews {
-    fn default() -> Self {
-        Self {
-            settings: Settings::default(),
-            map: Wanted::default(),
-            saved: Wanted::default(),
-            wants_npy: false,
-            layer: Layer::default(),
-            painted: None,
-            shares: Vec::new(),
-            range: None,
-            pinned: None,
-            pointed: None,
-        }
-    }
 }
 
 impl FeatureViews {

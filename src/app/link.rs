@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn values_survive_a_link() {
-        let words = "ein Hund & 100 %\n猫=#\u{1f431}";
+        let words = "a dog & 100 %\n猫=#\u{1f431}";
         let link = fragment(&[("stage", "1.50,2;x"), ("words", words)]);
         assert!(!link.contains([' ', '#', '\n']) && link.contains("猫"));
         assert_eq!(value(&format!("#{link}"), "words").as_deref(), Some(words));

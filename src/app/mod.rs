@@ -5,7 +5,7 @@
 //!                                                          └── Host: files, links, languages
 //! ```
 //!
-//! Panels are drawn anew for every frame and say each time what they [want](wanted::Wanted) to know; nothing here waits, and nothing here knows how
+//! Panels are drawn anew for every frame and say each time what they want (`wanted.rs`) to know; nothing here waits, and nothing here knows how
 //! an answer is computed.
 
 mod assets;
