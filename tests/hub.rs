@@ -264,7 +264,7 @@ fn a_manifest_says_which_chunks_differ() {
         hasher.finish().1
     };
     let (whole, rotten) = (manifest(&bytes), manifest(&[&bytes[..CHUNK as usize], &[8; 5]].concat()));
-    assert_eq!(whole.damage(&rotten), [CHUNK..CHUNK + 5]);
+    assert!(whole.damage(&rotten).into_iter().eq(std::iter::once(CHUNK..CHUNK + 5)));
     assert_eq!(whole.damage(&manifest(&bytes[..3])), [0..CHUNK, CHUNK..CHUNK + 5]);
     assert_eq!(whole.chunks().map(|(range, _)| range).collect::<Vec<_>>(), [0..CHUNK, CHUNK..CHUNK + 5]);
     let json = serde_json::to_vec(&whole).unwrap();

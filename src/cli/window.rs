@@ -75,7 +75,7 @@ impl Host for Desktop {
         let chosen = AsyncFileDialog::new().add_filter("pictures", &EXTENSIONS).pick_files();
         self.aside(move |say| {
             let files = block_on(chosen).unwrap_or_default();
-            deliver(files.iter().map(|file| file.path().to_owned()).collect(), say);
+            deliver(&files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>(), say);
         });
     }
 
@@ -104,7 +104,7 @@ impl Host for Desktop {
     }
 
     fn take(&mut self, files: Vec<DroppedFileHandle>) {
-        self.aside(move |say| deliver(files.iter().map(|file| file.path().to_owned()).collect(), say));
+        self.aside(move |say| deliver(&files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>(), say));
     }
 
     fn save(&mut self, name: &str, bytes: Vec<u8>) {
@@ -167,11 +167,11 @@ fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Reads what was chosen or dropped: a model's folder, or pictures, in folders too.
-fn deliver(paths: Vec<PathBuf>, say: &dyn Fn(Arrival)) {
+fn deliver(paths: &[PathBuf], say: &dyn Fn(Arrival)) {
     if let Some(model) = paths.iter().find_map(|path| model_folder(path)) {
         return say(Arrival::Model(model.display().to_string()));
     }
-    let found = match inputs::expand(&paths) {
+    let found = match inputs::expand(paths) {
         Ok(found) => found,
         Err(error) => return say(Arrival::Failed(format!("{error:#}"))),
     };
@@ -201,7 +201,7 @@ mod tests {
     fn delivered(paths: &[&str]) -> Vec<Arrival> {
         let said = std::cell::RefCell::new(Vec::new());
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-        deliver(paths.iter().map(|path| root.join(path)).collect(), &|arrival| said.borrow_mut().push(arrival));
+        deliver(&paths.iter().map(|path| root.join(path)).collect::<Vec<_>>(), &|arrival| said.borrow_mut().push(arrival));
         said.into_inner()
     }
 
