@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use eframe::egui::{DroppedFileHandle, Key, Modifiers, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
-use polyglance::app::{App, Arrival, Assets, Frame, Host};
+use polyglance::app::{App, Arrival, Assets, Host};
 use polyglance::engine::thread::Thread;
 use polyglance::image::decode;
 use polyglance::limits::Limits;
@@ -27,28 +27,10 @@ impl Host for Script {
 
     fn pick_model(&mut self) {}
 
-    fn can_fetch(&self) -> bool {
-        true
-    }
-
-    fn fetch(&mut self, address: &str) {
-        self.saved.send((address.to_owned(), Vec::new())).unwrap();
-    }
-
     fn take(&mut self, _files: Vec<DroppedFileHandle>) {}
 
     fn save(&mut self, name: &str, bytes: Vec<u8>) {
         self.saved.send((name.to_owned(), bytes)).unwrap();
-    }
-
-    fn has_camera(&self) -> bool {
-        false
-    }
-
-    fn set_camera(&mut self, _is_on: bool) {}
-
-    fn camera_frame(&mut self) -> Option<Frame> {
-        None
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {
@@ -125,6 +107,24 @@ impl Driven {
         bar.split("share ").nth(1).and_then(|rest| rest.split(' ').next()).and_then(|number| number.parse().ok()).unwrap_or(0.0)
     }
 
+    /// Presses a button until what it saves is as wanted: it may be too early for that.
+    fn saved(&mut self, button: &str, is_wanted: impl Fn(&(String, Vec<u8>)) -> bool) -> (String, Vec<u8>) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            self.harness.step();
+            if let Some(button) = self.harness.query_by_label(button) {
+                button.click_accesskit();
+            }
+            self.harness.step();
+            self.harness.step();
+            if let Some(saved) = self.saved.try_iter().last().filter(&is_wanted) {
+                return saved;
+            }
+            assert!(Instant::now() < end, "{button}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn add(&mut self, file: &str) {
         let bytes = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
         self.arrivals.send(Arrival::Picture { name: file.rsplit('/').next().unwrap().to_owned(), bytes }).unwrap();
@@ -168,23 +168,11 @@ fn pictures_are_classified_and_exported() {
     assert!(app.share("key") > 50.0);
     app.click("All pictures");
     app.read("best label");
-    let end = Instant::now() + PATIENCE;
-    let csv = loop {
-        app.harness.step();
-        if let Some(export) = app.harness.query_by_label("Export CSV") {
-            export.click_accesskit();
-        }
-        app.harness.step();
-        app.harness.step();
-        let csv = app.saved.try_iter().last().map(|(name, bytes)| (name, String::from_utf8(bytes).unwrap()));
-        // Once both pictures are known.
-        if let Some((name, csv)) = csv.filter(|(_, csv)| csv.contains("pizza.jpg") && csv.contains("key.jpg")) {
-            assert_eq!(name, "polyglance.csv");
-            break csv;
-        }
-        assert!(Instant::now() < end);
-        std::thread::sleep(Duration::from_millis(10));
-    };
+    let holds = |csv: &[u8], name: &str| String::from_utf8_lossy(csv).contains(name);
+    // Once both pictures are known.
+    let (name, csv) = app.saved("Export CSV", |(_, csv)| holds(csv, "pizza.jpg") && holds(csv, "key.jpg"));
+    let csv = String::from_utf8(csv).unwrap();
+    assert_eq!(name, "polyglance.csv");
     assert_eq!(csv.lines().count(), 1 + 2 * 8, "{csv}");
 }
 
@@ -207,29 +195,10 @@ fn every_view_of_patches_is_shown_and_saved() {
     app.click("Features");
     for view in ["Principal components", "Similarity", "Phrase", "Segmentation", "Groups", "Attention"] {
         app.click(view);
-        let end = Instant::now() + PATIENCE;
-        let png = loop {
-            app.harness.step();
-            if let Some(button) = app.harness.query_by_label("Save PNG") {
-                button.click_accesskit();
-            }
-            app.harness.step();
-            app.harness.step();
-            if let Some(saved) = app.saved.try_iter().last() {
-                break saved;
-            }
-            assert!(Instant::now() < end, "{view}");
-            std::thread::sleep(Duration::from_millis(10));
-        };
+        let png = app.saved("Save PNG", |_| true);
         assert!(png.0.starts_with("castle-") && decode(&png.1, &Limits::current()).is_ok_and(|image| image.pixels.width() > 100), "{view}");
     }
-    app.click("Save features (.npy)");
-    let (name, npy) = loop {
-        app.harness.step();
-        if let Ok(saved) = app.saved.recv_timeout(Duration::from_millis(20)) {
-            break saved;
-        }
-    };
+    let (name, npy) = app.saved("Save features (.npy)", |_| true);
     assert!(name == "castle.npy" && npy.starts_with(b"\x93NUMPY"));
 }
 

@@ -15,16 +15,17 @@ pub struct Assets {
     pub samples: &'static [(&'static str, &'static [u8])],
 }
 
-/// Names of the samples, in the order in which they are shown; a page finds each as `demo/samples/NAME.jpg`.
-pub const SAMPLES: [&str; 12] =
-    ["cat-face", "pizza", "bicycle", "cactus", "guitar", "rocket", "butterfly", "umbrella", "strawberry", "octopus", "castle", "key"];
+macro_rules! samples {
+    ($($name:literal),*) => {
+        /// Names of the samples, in the order in which they are shown; a page finds each as `demo/samples/NAME.jpg`.
+        pub const SAMPLES: [&str; [$($name),*].len()] = [$($name),*];
 
-#[cfg(not(target_family = "wasm"))]
-macro_rules! sample {
-    ($name:literal) => {
-        ($name, include_bytes!(concat!("../../assets/demo/samples/", $name, ".jpg")))
+        #[cfg(not(target_family = "wasm"))]
+        const INSIDE: &[(&str, &[u8])] = &[$(($name, include_bytes!(concat!("../../assets/demo/samples/", $name, ".jpg")))),*];
     };
 }
+
+samples!("cat-face", "pizza", "bicycle", "cactus", "guitar", "rocket", "butterfly", "umbrella", "strawberry", "octopus", "castle", "key");
 
 #[cfg(not(target_family = "wasm"))]
 impl Assets {
@@ -35,20 +36,7 @@ impl Assets {
             palette: include_bytes!("../../assets/demo/palette/palette.png"),
             palette_names: include_bytes!("../../assets/demo/palette/palette.json"),
             captions: [include_str!("../../assets/captions/en.txt"), include_str!("../../assets/captions/ja.txt")],
-            samples: &[
-                sample!("cat-face"),
-                sample!("pizza"),
-                sample!("bicycle"),
-                sample!("cactus"),
-                sample!("guitar"),
-                sample!("rocket"),
-                sample!("butterfly"),
-                sample!("umbrella"),
-                sample!("strawberry"),
-                sample!("octopus"),
-                sample!("castle"),
-                sample!("key"),
-            ],
+            samples: INSIDE,
         }
     }
 }

@@ -1,9 +1,15 @@
 //! Labels with their three numbers, as bars.
 
-use eframe::egui::{Align2, Color32, CursorIcon, FontId, Rect, Response, Role, Sense, TextStyle, Ui, Vec2, WidgetInfo, vec2};
+use std::sync::Arc;
+
+use eframe::egui::text::{LayoutJob, TextWrapping};
+use eframe::egui::{
+    Align2, Color32, CursorIcon, FontId, Galley, Rect, Response, RichText, Role, Sense, TextStyle, Ui, Vec2, WidgetInfo, vec2,
+};
 
 use super::strings::{Language, Text};
 use super::theme::{ACCENT, BEST};
+use crate::engine::Scores;
 use crate::tasks::LabelScore;
 
 const ROW_HEIGHT: f32 = 30.0;
@@ -73,19 +79,24 @@ fn row(ui: &mut Ui, language: Language, label: &str, score: &LabelScore, is_best
         painter.text((right, baseline).into(), Align2::RIGHT_CENTER, number, FontId::proportional(13.0), colour);
         right -= COLUMN;
     }
-    let mut name = elided(ui, label, right - rect.left() - 4.0, text);
-    if is_best {
-        name.1 = visuals.strong_text_color().gamma_multiply(fade);
-    }
-    ui.painter().galley((rect.left(), baseline - name.0.size().y / 2.0).into(), name.0, name.1);
+    let name = elided(ui, label, right - rect.left() - 4.0, text);
+    ui.painter().galley((rect.left(), baseline - name.size().y / 2.0).into(), name, text);
     response
 }
 
 /// A label on one line, cut with an ellipsis where it is too long.
-fn elided(ui: &Ui, label: &str, width: f32, colour: Color32) -> (std::sync::Arc<eframe::egui::Galley>, Color32) {
-    let mut job = eframe::egui::text::LayoutJob::simple_singleline(label.to_owned(), TextStyle::Body.resolve(ui.style()), colour);
-    job.wrap = eframe::egui::text::TextWrapping::truncate_at_width(width.max(20.0));
-    (ui.ctx().fonts_mut(|fonts| fonts.layout_job(job)), colour)
+fn elided(ui: &Ui, label: &str, width: f32, colour: Color32) -> Arc<Galley> {
+    let mut job = LayoutJob::simple_singleline(label.to_owned(), TextStyle::Body.resolve(ui.style()), colour);
+    job.wrap = TextWrapping::truncate_at_width(width.max(20.0));
+    ui.ctx().fonts_mut(|fonts| fonts.layout_job(job))
+}
+
+/// How long scores took, if anything had to be computed for them.
+pub(super) fn computed_in(ui: &mut Ui, language: Language, scores: &Scores) {
+    let millis = scores.image_millis + scores.text_millis;
+    if millis > 0.0 {
+        ui.label(RichText::new(format!("{} {millis:.0} ms", Text::Faster.get(language))).small().weak());
+    }
 }
 
 /// A number from 0 to 1, as precise as it is large.

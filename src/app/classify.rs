@@ -6,13 +6,15 @@ mod export;
 mod template;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use eframe::egui::{CentralPanel, CollapsingHeader, ComboBox, Panel, RichText, ScrollArea, Ui, pos2};
 
 use self::background::Background;
 use self::calibration::Calibration;
 use self::template::{TEMPLATES, Template};
-use super::bars::{bars, percent};
+use super::answers::scores;
+use super::bars::{bars, computed_in, percent};
 use super::canvas::{draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::Labels;
@@ -42,7 +44,7 @@ pub(super) struct Classification {
 struct Question {
     epoch: u32,
     version: u32,
-    labels: Vec<String>,
+    labels: Arc<[String]>,
     template: usize,
     budget: Option<usize>,
 }
@@ -73,7 +75,7 @@ impl Classification {
 
     fn question(&self, desk: &Desk, image: u64) -> Question {
         let version = desk.pictures.version(image);
-        Question { version, epoch: desk.model.epoch, labels: self.labels.list().to_vec(), template: self.template, budget: self.budget }
+        Question { version, epoch: desk.model.epoch, labels: self.labels.shared(), template: self.template, budget: self.budget }
     }
 
     /// The answer about a picture as everything is now, good or bad.
@@ -122,7 +124,7 @@ impl Classification {
 
     pub(super) fn hear(&mut self, reply: &Reply) {
         for wanted in self.scores.values_mut() {
-            wanted.hear(reply, |reply| if let News::Scores(scores) = &reply.news { Some(scores.clone()) } else { None });
+            wanted.hear(reply, scores);
         }
         self.background.hear(reply);
         self.texts.hear(reply, |reply| if let News::Texts(texts) = &reply.news { Some(texts.clone()) } else { None });
@@ -185,10 +187,8 @@ impl Classification {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }
         let Some((question, scores)) = wanted.answered() else { return };
-        let (labels, is_stale) = (question.labels.clone(), self.known(desk, image).is_none());
-        let logits = scores.logits.clone();
+        let (labels, scores, is_stale) = (Arc::clone(&question.labels), scores.clone(), self.known(desk, image).is_none());
         let shown = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
-        let (image_millis, text_millis) = (scores.image_millis, scores.text_millis);
         if self.order.len() != shown.len() || !is_typing {
             self.order = (0..shown.len()).collect();
             if !is_typing {
@@ -196,12 +196,9 @@ impl Classification {
             }
         }
         bars(ui, desk.language, &labels, &shown, &self.order, is_stale);
-        let millis = image_millis + text_millis;
-        if millis > 0.0 {
-            ui.label(RichText::new(format!("{} {millis:.0} ms", desk.text(Text::Faster))).small().weak());
-        }
+        computed_in(ui, desk.language, &scores);
         if let Some(best) = LabelScore::best(&shown) {
-            self.rank_ui(ui, desk, image, &labels, best, &logits);
+            self.rank_ui(ui, desk, image, &labels, best, &scores.logits);
         }
     }
 
@@ -239,16 +236,19 @@ impl Classification {
     }
 
     fn exports(&mut self, ui: &mut Ui, desk: &mut Desk) {
-        let rows = self.exported(desk);
+        let is_anything_known =
+            desk.pictures.all().iter().any(|picture| self.known(desk, picture.image).and_then(Wanted::answer).is_some());
         ui.horizontal(|ui| {
             ui.toggle_value(&mut self.shows_table, desk.text(Text::Table));
             ui.toggle_value(&mut self.shows_grid, desk.text(Text::Grid)).on_hover_text(desk.text(Text::GridHint));
-            ui.add_enabled_ui(!rows.pictures.is_empty(), |ui| {
+            ui.add_enabled_ui(is_anything_known, |ui| {
                 if ui.button(desk.text(Text::ExportCsv)).clicked() {
-                    desk.host.save("polyglance.csv", rows.csv().into_bytes());
+                    let csv = self.exported(desk).csv();
+                    desk.host.save("polyglance.csv", csv.into_bytes());
                 }
                 if ui.button(desk.text(Text::ExportJson)).clicked() {
-                    desk.host.save("polyglance.json", rows.json());
+                    let json = self.exported(desk).json();
+                    desk.host.save("polyglance.json", json);
                 }
             });
         });

@@ -8,10 +8,10 @@ use eframe::egui::{
 };
 
 use self::view::{Kind, Settings};
+use super::answers::{PatchMap, patch_map};
 use super::canvas::{Layer, draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::layout::column;
-use super::maps::{PatchMap, patch_map};
 use super::pictures::Picture;
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::Text;
@@ -19,7 +19,7 @@ use super::wanted::Wanted;
 use crate::engine::{Job, Reply, ViewJob, ViewOf};
 use crate::image::Grid;
 use crate::kernels::Size;
-use crate::tasks::dense::{Interpolation, blend, hue};
+use crate::tasks::dense::{Interpolation, Painted, blend, hue};
 
 #[derive(Default)]
 pub(super) struct FeatureViews {
@@ -29,12 +29,8 @@ pub(super) struct FeatureViews {
     saved: Wanted<Question, PatchMap>,
     wants_npy: bool,
     layer: Layer,
-    /// What the layer shows.
-    painted: Option<(Question, Look)>,
-    /// Shares of the picture of each label or group.
-    shares: Vec<f64>,
-    /// What the darkest and the brightest colour stand for.
-    range: Option<[f32; 2]>,
+    /// What the layer shows. Its colours have gone there.
+    painted: Option<(Question, Look, Painted)>,
     /// The patch that was clicked, as shares of the picture.
     pinned: Option<[f32; 2]>,
     pointed: Option<[f32; 2]>,
@@ -67,6 +63,16 @@ impl FeatureViews {
         ViewJob { image, max_num_patches: settings.budget, layer, mask_outliers: settings.masks_outliers, view }
     }
 
+    /// The last answer about a picture, and its question.
+    fn answered(&self, image: u64) -> Option<(&Question, &PatchMap)> {
+        self.map.answered().filter(|(question, _)| question.job.image == image)
+    }
+
+    fn look(&self) -> Look {
+        let interpolation = if self.settings.is_smooth { Interpolation::Bilinear } else { Interpolation::Nearest };
+        Look { interpolation, head: self.settings.head }
+    }
+
     fn asked(&self, desk: &Desk, image: u64, view: ViewOf) -> Question {
         Question { epoch: desk.model.epoch, version: desk.pictures.version(image), job: self.job(image, view) }
     }
@@ -74,7 +80,7 @@ impl FeatureViews {
     /// The question that the settings ask of a picture; none while something is missing.
     fn question(&self, desk: &Desk) -> Option<Question> {
         let image = desk.pictures.chosen()?.image;
-        let grid = self.map.answered().filter(|(question, _)| question.job.image == image).map(|(_, map)| map.map.grid);
+        let grid = self.answered(image).map(|(_, map)| map.map.grid);
         let place = self.pointed.or(self.pinned).unwrap_or([0.5, 0.5]);
         // The grid is known once the picture was looked at; until then the patch is guessed from a square.
         let (rows, cols) = grid.map_or((1, 1), |grid| (grid.rows, grid.cols));
@@ -181,11 +187,12 @@ impl FeatureViews {
         if let Some(failure) = self.map.failure() {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }
-        if let Some([least, greatest]) = self.range {
+        let Some((.., painted)) = &self.painted else { return };
+        if let Some([least, greatest]) = painted.range {
             ui.label(RichText::new(format!("{least:.3} … {greatest:.3}")).small().weak());
         }
         let labels = self.settings.phrases.list();
-        for (index, share) in self.shares.iter().enumerate() {
+        for (index, share) in painted.shares.iter().enumerate() {
             let [r, g, b] = hue(index);
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size([14.0, 14.0].into(), Sense::hover());
@@ -211,7 +218,7 @@ impl FeatureViews {
         }
         self.paint_map(ui, picture);
         ui.painter().image(picture.preview.id(), rect, whole(), Color32::WHITE);
-        let answered = self.map.answered().filter(|(question, _)| question.job.image == picture.image);
+        let answered = self.answered(picture.image);
         let grid = answered.map(|(_, map)| map.map.grid);
         let patches = grid.map(|Grid { rows, cols }| format!(" · {rows} × {cols} {}", desk.text(Text::Grid).to_lowercase()));
         let line = format!("{}{}", picture.name, patches.unwrap_or_default());
@@ -233,19 +240,16 @@ impl FeatureViews {
 
     /// Paints the map anew where the answer or the look has changed.
     fn paint_map(&mut self, ui: &Ui, picture: &Picture) {
-        let Some((question, map)) = self.map.answered().filter(|(question, _)| question.job.image == picture.image) else { return };
-        let interpolation = if self.settings.is_smooth { Interpolation::Bilinear } else { Interpolation::Nearest };
-        let look = Look { interpolation, head: self.settings.head };
-        if self.painted.as_ref().is_some_and(|(painted, with)| painted == question && *with == look) {
+        let Some((question, map)) = self.answered(picture.image) else { return };
+        let look = self.look();
+        if self.painted.as_ref().is_some_and(|(painted, with, _)| painted == question && *with == look) {
             return;
         }
-        let size = Size { height: picture.pixels.height() as usize, width: picture.pixels.width() as usize };
-        let (map, palette) = view::coloured(&question.job.view, &map.map, look.head);
-        let painted = map.paint(size, interpolation, palette);
-        self.layer.set(ui.ctx(), "features", ColorImage::from_rgb([size.width, size.height], &painted.colours), TextureOptions::LINEAR);
-        self.shares = painted.shares;
-        self.range = painted.range;
-        self.painted = Some((question.clone(), look));
+        let (question, mut painted) = (question.clone(), paint(picture, question, map, look));
+        let size = [picture.pixels.width() as usize, picture.pixels.height() as usize];
+        let colours = ColorImage::from_rgb(size, &std::mem::take(&mut painted.colours));
+        self.layer.set(ui.ctx(), "features", colours, TextureOptions::LINEAR);
+        self.painted = Some((question, look, painted));
         // The legend stands on the side, which was drawn before.
         ui.ctx().request_repaint();
     }
@@ -269,11 +273,9 @@ impl FeatureViews {
 
     fn save_png(&self, desk: &mut Desk) {
         let Some(picture) = desk.pictures.chosen() else { return };
-        let Some((question, map)) = self.map.answered().filter(|(question, _)| question.job.image == picture.image) else { return };
-        let interpolation = if self.settings.is_smooth { Interpolation::Bilinear } else { Interpolation::Nearest };
-        let size = Size { height: picture.pixels.height() as usize, width: picture.pixels.width() as usize };
-        let (map, palette) = view::coloured(&question.job.view, &map.map, self.settings.head);
-        let blended = blend(&picture.pixels, &map.paint(size, interpolation, palette).colours, self.settings.opacity);
+        let Some((question, map)) = self.answered(picture.image) else { return };
+        let painted = paint(picture, question, map, self.look());
+        let blended = blend(&picture.pixels, &painted.colours, self.settings.opacity);
         let mut png = std::io::Cursor::new(Vec::new());
         let name = format!("{}-{}.png", stem(&picture.name), self.settings.kind.file_name());
         match blended.write_to(&mut png, image::ImageFormat::Png) {
@@ -299,6 +301,13 @@ impl FeatureViews {
         };
         desk.complain(format!("{name}: {failure}"));
     }
+}
+
+/// Colours a map at the size of the picture's preview.
+fn paint(picture: &Picture, question: &Question, map: &PatchMap, look: Look) -> Painted {
+    let size = Size { height: picture.pixels.height() as usize, width: picture.pixels.width() as usize };
+    let (map, palette) = view::coloured(&question.job.view, &map.map, look.head);
+    map.paint(size, look.interpolation, palette)
 }
 
 /// A file's name without its ending.

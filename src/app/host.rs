@@ -11,10 +11,12 @@ pub trait Host {
     fn pick_model(&mut self);
 
     /// Whether pictures can be fetched from any address. A page cannot: other sites must not see what its visitors look at.
-    fn can_fetch(&self) -> bool;
+    fn can_fetch(&self) -> bool {
+        false
+    }
 
     /// Fetches a picture from an address.
-    fn fetch(&mut self, address: &str);
+    fn fetch(&mut self, _address: &str) {}
 
     /// Reads files that were dropped: pictures, or a checkpoint.
     fn take(&mut self, files: Vec<DroppedFileHandle>);
@@ -23,13 +25,17 @@ pub trait Host {
     fn save(&mut self, name: &str, bytes: Vec<u8>);
 
     /// Whether there may be a camera.
-    fn has_camera(&self) -> bool;
+    fn has_camera(&self) -> bool {
+        false
+    }
 
     /// Switches the camera on or off. What it sees is never stored.
-    fn set_camera(&mut self, is_on: bool);
+    fn set_camera(&mut self, _is_on: bool) {}
 
     /// What the camera sees now; nothing if it is off or not ready. Whoever wants more asks again, so that a slow model misses frames and nothing piles up.
-    fn camera_frame(&mut self) -> Option<Frame>;
+    fn camera_frame(&mut self) -> Option<Frame> {
+        None
+    }
 
     /// What has come in since the last call.
     fn arrivals(&mut self) -> Vec<Arrival>;

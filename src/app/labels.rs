@@ -1,5 +1,7 @@
 //! Lines that people type: one label or phrase each.
 
+use std::sync::Arc;
+
 use eframe::egui::{Response, TextEdit, Ui};
 
 /// More would be a list for the command line.
@@ -9,7 +11,8 @@ pub(super) const MAX_LABELS: usize = 1000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Labels {
     text: String,
-    list: Vec<String>,
+    /// Shared with the questions that are asked about it: those are compared in every frame.
+    list: Arc<[String]>,
 }
 
 impl Labels {
@@ -24,6 +27,11 @@ impl Labels {
         &self.list
     }
 
+    /// The same, for a question to keep.
+    pub(super) fn shared(&self) -> Arc<[String]> {
+        Arc::clone(&self.list)
+    }
+
     pub(super) fn edit(&mut self, ui: &mut Ui, hint: &str, rows: usize) -> Response {
         // Its id does not depend on what comes and goes above it: the focus stays, and so does what an input method is composing.
         let editor = TextEdit::multiline(&mut self.text).id_salt("labels").hint_text(hint).desired_rows(rows).desired_width(f32::INFINITY);
@@ -35,14 +43,19 @@ impl Labels {
     }
 }
 
-fn list_of(text: &str) -> Vec<String> {
+/// Each text as a label of its own, as the engine wants them.
+pub(super) fn alone(texts: &[String]) -> Vec<Vec<String>> {
+    texts.iter().map(|text| vec![text.clone()]).collect()
+}
+
+fn list_of(text: &str) -> Arc<[String]> {
     let mut list: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         if list.len() < MAX_LABELS && !list.iter().any(|known| known == line) {
             list.push(line.to_owned());
         }
     }
-    list
+    list.into()
 }
 
 #[cfg(test)]

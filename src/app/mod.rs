@@ -8,6 +8,7 @@
 //! Panels are drawn anew for every frame and say each time what they want (`wanted.rs`) to know; nothing here waits, and nothing here knows how
 //! an answer is computed.
 
+mod answers;
 mod assets;
 mod bars;
 mod canvas;
@@ -18,7 +19,6 @@ mod host;
 mod labels;
 mod layout;
 mod link;
-mod maps;
 mod models;
 mod pictures;
 mod shelf;

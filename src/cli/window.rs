@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context as _, Result, anyhow};
 use eframe::egui::{Context, DroppedFileHandle, ViewportBuilder, vec2};
-use polyglance::app::{App, Arrival, Assets, Frame, Host};
+use polyglance::app::{App, Arrival, Assets, Host};
 use polyglance::engine::thread::Thread;
 use polyglance::limits::Limits;
 use polyglance::platform::{block_on, spawn};
@@ -116,16 +116,6 @@ impl Host for Desktop {
                 Err(error) => Arrival::Failed(format!("{error:#}")),
             });
         });
-    }
-
-    fn has_camera(&self) -> bool {
-        false
-    }
-
-    fn set_camera(&mut self, _is_on: bool) {}
-
-    fn camera_frame(&mut self) -> Option<Frame> {
-        None
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {

@@ -3,9 +3,10 @@
 //! A sigmoid is often small even for the right label, since training saw far more wrong pairs than right ones. That it is higher than nearly
 //! everything else one could say of the picture is the better news.
 
+use super::super::answers::scores;
 use super::super::desk::Desk;
 use super::super::wanted::Wanted;
-use crate::engine::{Classify, Job, News, Reply};
+use crate::engine::{Classify, Job, Reply};
 
 /// Captions of one job: whoever wants something else meanwhile waits for one of these at most.
 const AT_ONCE: usize = 20;
@@ -58,8 +59,7 @@ impl Background {
     }
 
     pub(super) fn hear(&mut self, reply: &Reply) {
-        let is_answer =
-            self.part.hear(reply, |reply| if let News::Scores(scores) = &reply.news { Some(scores.logits.clone()) } else { None });
+        let is_answer = self.part.hear(reply, |reply| scores(reply).map(|scores| scores.logits));
         if is_answer
             && let Some(((subject, start), logits)) = self.part.answered()
             && self.subject == Some(*subject)

@@ -1,6 +1,6 @@
 //! The choice of views, and how each becomes colours or a file.
 
-use super::super::labels::Labels;
+use super::super::labels::{Labels, alone};
 use super::super::strings::Text;
 use crate::engine::ViewOf;
 use crate::tasks::dense::{Map, Palette};
@@ -82,7 +82,6 @@ impl Default for Settings {
 impl Settings {
     /// The view as the engine knows it; `patch` is what the pointer is at. Nothing while there is no phrase.
     pub(super) fn view(&self, patch: ViewOf) -> Option<ViewOf> {
-        let phrases = || self.phrases.list().iter().map(|phrase| vec![phrase.clone()]).collect::<Vec<_>>();
         Some(match self.kind {
             Kind::Components => ViewOf::Components(3),
             Kind::Similar => patch,
@@ -91,7 +90,7 @@ impl Settings {
             Kind::Phrase if self.phrase.trim().is_empty() => return None,
             Kind::Segment if self.phrases.list().is_empty() => return None,
             Kind::Phrase => ViewOf::Phrases(vec![vec![self.phrase.trim().to_owned()]]),
-            Kind::Segment => ViewOf::Phrases(phrases()),
+            Kind::Segment => ViewOf::Phrases(alone(self.phrases.list())),
         })
     }
 }

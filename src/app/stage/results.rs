@@ -1,19 +1,21 @@
 //! What the model says of the scene: scores of phrases, where a word lights up, the same in other languages.
 
+use std::sync::Arc;
+
 use eframe::egui::{Color32, ColorImage, Context, Painter, Rect, RichText, TextEdit, TextureOptions, Ui};
 
-use super::super::bars::{bars, percent};
+use super::super::answers::{PatchMap, patch_map, scores};
+use super::super::bars::{bars, computed_in, percent};
 use super::super::canvas::Layer;
 use super::super::desk::Desk;
-use super::super::labels::Labels;
-use super::super::maps::{PatchMap, patch_map};
+use super::super::labels::{Labels, alone};
 use super::super::pictures::STAGE_IMAGE;
 use super::super::strings::Text;
 use super::super::wanted::Wanted;
 use super::compose::compose;
 use super::palette::Palette;
 use super::scene::Scene;
-use crate::engine::{AddImage, Classify, ImageForm, Job, News, Reply, Scores, ViewJob, ViewOf};
+use crate::engine::{AddImage, Classify, ImageForm, Job, Reply, Scores, ViewJob, ViewOf};
 use crate::tasks::LabelScore;
 use crate::tasks::dense::Map;
 
@@ -58,7 +60,7 @@ pub(super) struct Results {
 struct Question {
     epoch: u32,
     scene: Scene,
-    phrases: Vec<String>,
+    phrases: Arc<[String]>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -84,17 +86,16 @@ impl Results {
         }
         let epoch = desk.model.epoch;
         let engine = &mut desk.engine;
-        let single = |labels: &[String]| labels.iter().map(|label| vec![label.clone()]).collect();
         let classify = |labels| Job::Classify(Classify { image: STAGE_IMAGE, max_num_patches: None, labels });
         if !phrases.list().is_empty() {
-            let question = Question { epoch, scene: scene.clone(), phrases: phrases.list().to_vec() };
+            let question = Question { epoch, scene: scene.clone(), phrases: phrases.shared() };
             let sent = &mut self.sent;
             self.scores.want(question, |question| {
                 let pixels = compose(&question.scene, &palette.sheet);
                 let form = ImageForm::Pixels { height: pixels.height() as usize, width: pixels.width() as usize };
                 engine.send(Job::AddImage(AddImage { image: STAGE_IMAGE, form, preview_side: 0 }), pixels.into_raw());
                 *sent = Some((epoch, question.scene.clone()));
-                engine.send(classify(single(&question.phrases)), Vec::new())
+                engine.send(classify(alone(&question.phrases)), Vec::new())
             });
         }
         // What follows is about the scene that the engine has, whatever has changed since.
@@ -115,7 +116,7 @@ impl Results {
             let names = LANGUAGES.iter().map(|(code, _)| named.iter().map(|place| palette.name(*place, code).to_owned()).collect());
             let question = TableQuestion { epoch, scene, names: names.collect() };
             if !named.is_empty() {
-                self.table.want(question, |question| engine.send(classify(single(&question.names.concat())), Vec::new()));
+                self.table.want(question, |question| engine.send(classify(alone(&question.names.concat())), Vec::new()));
             }
         }
     }
@@ -127,7 +128,6 @@ impl Results {
     }
 
     pub(super) fn hear(&mut self, context: &Context, reply: &Reply) {
-        let scores = |reply: &Reply| if let News::Scores(scores) = &reply.news { Some(scores.clone()) } else { None };
         self.scores.hear(reply, scores);
         self.table.hear(reply, scores);
         if self.heat.hear(reply, patch_map)
@@ -176,10 +176,7 @@ impl Results {
         let order: Vec<usize> = (0..logits.len()).collect();
         let pointed = bars(ui, desk.language, &question.phrases, &LabelScore::all(&logits), &order, question.epoch != desk.model.epoch);
         self.pointed = pointed.and_then(|index| question.phrases.get(index).cloned());
-        let millis = scores.image_millis + scores.text_millis;
-        if millis > 0.0 {
-            ui.label(RichText::new(format!("{} {millis:.0} ms", desk.text(Text::Faster))).small().weak());
-        }
+        computed_in(ui, desk.language, scores);
     }
 
     /// In each language, the phrases' names with the best one first.

@@ -69,12 +69,6 @@ impl Host for Page {
         });
     }
 
-    fn can_fetch(&self) -> bool {
-        false
-    }
-
-    fn fetch(&mut self, _address: &str) {}
-
     fn take(&mut self, files: Vec<DroppedFileHandle>) {
         self.inbox.take(files.iter().filter_map(|file| file.web_file().cloned()).collect());
     }

@@ -1,6 +1,6 @@
-//! Maps of patches as they come from the engine.
+//! Answers of the engine, as panels read them.
 
-use crate::engine::{News, Reply};
+use crate::engine::{News, Reply, Scores};
 use crate::image::Grid;
 use crate::tasks::dense::Map;
 
@@ -10,6 +10,11 @@ pub(super) struct PatchMap {
     pub(super) map: Map,
     /// Channels of the features that hide the others.
     pub(super) outliers: Vec<usize>,
+}
+
+/// Reads an answer to a classification.
+pub(super) fn scores(reply: &Reply) -> Option<Scores> {
+    if let News::Scores(scores) = &reply.news { Some(scores.clone()) } else { None }
 }
 
 /// Reads an answer to a view.
