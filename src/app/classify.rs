@@ -149,8 +149,8 @@ impl Classification {
 
     fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
         demo_warning(ui, desk);
-        ui.label(RichText::new(desk.text(Text::Labels)).strong());
-        let is_typing = self.labels.edit(ui, desk.text(Text::LabelsHint), 6).has_focus();
+        let name = ui.label(RichText::new(desk.text(Text::Labels)).strong()).id;
+        let is_typing = self.labels.edit(ui, desk.text(Text::LabelsHint), 6).labelled_by(name).has_focus();
         self.template_ui(ui, desk);
         budget_slider(ui, desk, &mut self.budget);
         ui.separator();
@@ -163,13 +163,14 @@ impl Classification {
 
     fn template_ui(&mut self, ui: &mut Ui, desk: &Desk) {
         ui.horizontal(|ui| {
-            ui.label(desk.text(Text::Template)).on_hover_text(desk.text(Text::TemplateHint));
+            let name = ui.label(desk.text(Text::Template)).on_hover_text(desk.text(Text::TemplateHint)).id;
             let shown = |template: &Template| template.name.unwrap_or(desk.text(Text::TemplateAsTyped));
-            ComboBox::from_id_salt("template").width(220.0).selected_text(shown(self.template())).show_ui(ui, |ui| {
+            let choice = ComboBox::from_id_salt("template").width(220.0).selected_text(shown(self.template())).show_ui(ui, |ui| {
                 for (index, template) in TEMPLATES.iter().enumerate() {
                     ui.selectable_value(&mut self.template, index, shown(template));
                 }
             });
+            choice.response.labelled_by(name);
         });
         if self.labels.list().iter().any(|label| self.template().is_foreign_to(label)) {
             ui.label(RichText::new(desk.text(Text::TemplateForeign)).small().color(ui.visuals().warn_fg_color));

@@ -126,7 +126,7 @@ impl FeatureViews {
         self.kind_ui(ui, desk);
         budget_slider(ui, desk, &mut self.settings.budget);
         self.layer_ui(ui, desk);
-        ui.add(Slider::new(&mut self.settings.opacity, 0.0..=1.0).text(desk.text(Text::Opacity)));
+        ui.add(Slider::new(&mut self.settings.opacity, 0.0..=1.0).max_decimals(2).text(desk.text(Text::Opacity)));
         ui.checkbox(&mut self.settings.is_smooth, desk.text(Text::Smooth));
         ui.checkbox(&mut self.settings.shows_grid, desk.text(Text::Grid));
         ui.separator();
@@ -140,20 +140,22 @@ impl FeatureViews {
             Kind::Similar => drop(ui.label(desk.text(Text::PointAt))),
             Kind::Groups => drop(ui.add(Slider::new(&mut settings.groups, 2..=16).text(desk.text(Text::Count)))),
             Kind::Phrase => {
-                ui.add(TextEdit::singleline(&mut settings.phrase).hint_text(desk.text(Text::WordHint)).desired_width(f32::INFINITY));
+                let field = TextEdit::singleline(&mut settings.phrase).hint_text(desk.text(Text::WordHint)).desired_width(f32::INFINITY);
+                ui.add(field).accessible_name(desk.text(Text::ViewPhrase));
             }
-            Kind::Segment => drop(settings.phrases.edit(ui, desk.text(Text::PhrasesHint), 5)),
+            Kind::Segment => drop(settings.phrases.edit(ui, desk.text(Text::PhrasesHint), 5).accessible_name(desk.text(Text::Phrases))),
             Kind::Attention => {
                 let heads = self.map.answer().map_or(1, |map| map.map.channels);
                 let name = |head: Option<usize>| {
                     head.map_or(desk.text(Text::AllHeads).to_owned(), |head| format!("{} {}", desk.text(Text::Head), head + 1))
                 };
-                ComboBox::from_id_salt("head").selected_text(name(settings.head)).show_ui(ui, |ui| {
+                let choice = ComboBox::from_id_salt("head").selected_text(name(settings.head)).show_ui(ui, |ui| {
                     ui.selectable_value(&mut settings.head, None, name(None));
                     for head in 0..heads {
                         ui.selectable_value(&mut settings.head, Some(head), name(Some(head)));
                     }
                 });
+                choice.response.accessible_name(desk.text(Text::Head));
             }
             Kind::Components => {}
         }
@@ -167,13 +169,14 @@ impl FeatureViews {
         self.settings.layer = self.settings.layer.filter(|layer| *layer < depth);
         let name = |layer: Option<usize>| layer.map_or(desk.text(Text::LastLayer).to_owned(), |layer| (layer + 1).to_string());
         ui.horizontal(|ui| {
-            ui.label(desk.text(Text::Layer));
-            ComboBox::from_id_salt("layer").selected_text(name(self.settings.layer)).show_ui(ui, |ui| {
+            let label = ui.label(desk.text(Text::Layer)).id;
+            let choice = ComboBox::from_id_salt("layer").selected_text(name(self.settings.layer)).show_ui(ui, |ui| {
                 ui.selectable_value(&mut self.settings.layer, None, name(None));
                 for layer in (0..depth).rev() {
                     ui.selectable_value(&mut self.settings.layer, Some(layer), name(Some(layer)));
                 }
             });
+            choice.response.labelled_by(label);
         });
         ui.checkbox(&mut self.settings.masks_outliers, desk.text(Text::MaskOutliers));
         if let Some(outliers) = self.map.answer().map(|map| &map.outliers).filter(|outliers| !outliers.is_empty()) {

@@ -78,11 +78,12 @@ impl ModelPicker {
 
     fn by_name(&mut self, ui: &mut Ui, desk: &mut Desk) -> Option<ModelSource> {
         let mut is_chosen = false;
-        ui.label(RichText::new(desk.text(Text::OpenByName)).strong());
+        let label = ui.label(RichText::new(desk.text(Text::OpenByName)).strong()).id;
         ui.horizontal_wrapped(|ui| {
             let name = TextEdit::singleline(&mut self.typed).hint_text(desk.text(Text::HubIdHint)).desired_width(280.0);
             let revision = TextEdit::singleline(&mut self.revision).hint_text("main").desired_width(90.0);
-            let fields = [ui.add(name), ui.add(revision).on_hover_text(desk.text(Text::RevisionHint))];
+            let revision_name = desk.text(Text::RevisionHint);
+            let fields = [ui.add(name).labelled_by(label), ui.add(revision).accessible_name(revision_name).on_hover_text(revision_name)];
             let is_entered = fields.iter().any(|field| field.lost_focus()) && ui.input(|input| input.key_pressed(Key::Enter));
             is_chosen = ui.button(desk.text(Text::Open)).clicked() || is_entered;
             let label = if desk.host.is_page() { Text::OpenFiles } else { Text::OpenFolder };

@@ -160,9 +160,9 @@ pub(super) fn budget_slider(ui: &mut Ui, desk: &Desk, budget: &mut Option<usize>
     let Some(default) = desk.model.info.as_ref().and_then(|info| info.max_num_patches) else { return };
     let mut patches = budget.unwrap_or(default);
     ui.horizontal(|ui| {
-        ui.label(desk.text(Text::Budget)).on_hover_text(desk.text(Text::BudgetHint));
+        let name = ui.label(desk.text(Text::Budget)).on_hover_text(desk.text(Text::BudgetHint)).id;
         let slider = eframe::egui::Slider::new(&mut patches, 16..=4096).logarithmic(true);
-        if ui.add(slider).on_hover_text(desk.text(Text::BudgetHint)).changed() {
+        if ui.add(slider).labelled_by(name).on_hover_text(desk.text(Text::BudgetHint)).changed() {
             *budget = Some(patches);
         }
         if budget.is_some() && ui.small_button(desk.text(Text::Reset)).clicked() {

@@ -76,7 +76,7 @@ test("samples come in from their menu", async () => {
 test("labels of any script compete, and templates say when they do not fit", async () => {
   const app = await openClassify();
   await app.choose(samplePath("pizza"));
-  await app.type(/^One per line/, "पिज़्ज़ा\n로켓\nقلعة\nвелосипед\n");
+  await app.type("Labels", "पिज़्ज़ा\n로켓\nقلعة\nвелосипед\n");
   await app.compose(["ね", "ねこ"], "猫");
   const labels = ["पिज़्ज़ा", "로켓", "قلعة", "велосипед", "猫"];
   const scores = await app.scores((scores) => scores.length === 5 && scores.every(({ label }) => labels.includes(label)));
@@ -85,7 +85,7 @@ test("labels of any script compete, and templates say when they do not fit", asy
 
   const foreign = "The template is in another script than some labels.";
   await app.findNone("note", foreign);
-  await app.click("combobox", "");
+  await app.click("combobox", "Template");
   await app.click("button", "English: This is a photo of {}.");
   await app.find("note", foreign);
   await app.scores((changed) => changed.length === 5 && changed.every(({ label, logit }) => scores.find((before) => before.label === label)?.logit !== logit));
@@ -98,7 +98,7 @@ test("more patches are another question", async () => {
   const app = await openClassify();
   await app.choose(samplePath("castle"));
   const before = await comesFirst(app, "castle");
-  const { center: [x, y] } = await app.find("slider", "");
+  const { center: [x, y] } = await app.find("slider", "Patches");
   await app.drag([x, y], [x + 40, y]);
   await app.scores((scores) => scores[0].logit !== before[0].logit);
   const { grid } = JSON.parse((await app.download("Export JSON")).bytes).pictures[0];

@@ -87,11 +87,11 @@ test("two different queries ask the server for the same", async () => {
     const server = await serve();
     const app = await openApp({ url: server.url, fragment, viewport: { width: 1280, height: 1000 } });
     await app.page.evaluate(() => navigator.serviceWorker.ready);
-    await app.type(/^One per line/, label);
+    await app.type("Phrases", label);
     await app.scores((scores) => scores[0].label === label);
     await app.click("button", "Classify");
     await app.choose(samplePath(sample));
-    await app.type(/^One per line/, label);
+    await app.type("Labels", label);
     await app.scores((scores) => scores.length === 1 && scores[0].label === label);
     await app.download("Export CSV");
     await app.click("button", "Features");
@@ -118,7 +118,7 @@ for (const [name, options] of Object.entries({
     const [classify, features, add, similar, word] = name === "japanese" ? ["分類", "特徴", "画像を追加…", "類似度", "タコ"] : ["Classify", "Features", "Add pictures…", "Similarity", "pizza"];
     await app.screenshot(`stage-${name}`);
     if (name !== "narrow") {
-      await app.click("textbox", /./, 1);
+      await app.click("textbox", name === "japanese" ? "光らせる" : "Light up");
       await app.page.keyboard.type(word);
       await app.until((widgets) => widgets.some(({ role, value }) => role === "textbox" && value === word), "the word");
       await app.screenshot(`stage-word-${name}`);

@@ -14,11 +14,12 @@ const DATA_RECIPE: &str = "trainer/recipes/synth/emoji-world.toml";
 const RUN_RECIPE: &str = "trainer/recipes/demo.toml";
 
 /// What the model is judged on: name of the report, and arguments of `evaluate`.
-const REPORTS: [(&str, &[&str]); 5] = [
+const REPORTS: [(&str, &[&str]); 6] = [
     ("zero-shot", &["--data", "world/zero-shot", "--retrieval", "0", "--pixels", "world/train", "--beside", "untrained"]),
     ("zero-shot-second-font", &["--data", "world/zero-shot-second-font", "--retrieval", "0"]),
     ("retrieval", &["--data", "world/retrieval"]),
     ("retrieval-second-font", &["--data", "world/retrieval-second-font"]),
+    ("segmentation", &["--data", "world/retrieval", "--retrieval", "0", "--segmentation", "1000"]),
     ("fitting", &["--data", "world/test", "--fitting", "native,squash,letterbox", "--patches", "64,128,256"]),
 ];
 

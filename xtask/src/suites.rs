@@ -54,7 +54,7 @@ const fn optional(name: &'static str, run: fn(&mut Context) -> Result<()>) -> Su
 }
 
 /// In the order they run: cheap ones first, the tests last. Suites that compile the same units stand side by side.
-const SUITES: [Suite; 12] = [
+const SUITES: [Suite; 13] = [
     suite("tidy", |_| tidy::run()),
     suite("fmt", |_| shell::run(&mut cargo(["fmt", "--all", "--check"]))),
     optional("typos", typos),
@@ -67,6 +67,7 @@ const SUITES: [Suite; 12] = [
     // Without a driver the tests of the GPU backend skip themselves.
     suite("vulkan", |_| setup::vulkan()),
     suite("browser", browser),
+    suite("window", window),
     suite("test", tests),
 ];
 
@@ -168,6 +169,23 @@ fn browser(context: &mut Context) -> Result<()> {
     context.counts += counts;
     if !passed || counts.passed == 0 {
         bail!("{} of {} browser tests failed", counts.failed, counts.passed + counts.failed);
+    }
+    Ok(())
+}
+
+/// Drives the app in a real window, on a display and a session bus of its own.
+fn window(context: &mut Context) -> Result<()> {
+    let python = setup::desktop()?;
+    let mut command = Command::new("dbus-run-session");
+    command.args(["--", python, "tests/window/test_window.py"]).current_dir(root()).env("POLYGLANCE", native_program()?);
+    let mut counts = Counts::default();
+    let passed = run_lines(&mut command, |line| {
+        println!("{line}");
+        counts += Counts::parse_unittest(line);
+    })?;
+    context.counts += counts;
+    if !passed || counts.passed == 0 {
+        bail!("{} of {} tests of the window failed", counts.failed, counts.passed + counts.failed);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The frame of the stage: what one sees, drags and pulls.
 
 use eframe::egui::{
-    Color32, CursorIcon, EventFilter, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+    Color32, CursorIcon, Event, EventFilter, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
 };
 
 use super::super::canvas::{draw_grid, fitted, tag};
@@ -9,7 +9,7 @@ use super::super::desk::Desk;
 use super::super::strings::Text;
 use super::super::theme::ACCENT;
 use super::palette::Palette;
-use super::scene::{MAX_ASPECT, SIZES};
+use super::scene::{Item, MAX_ASPECT};
 use super::{Stage, compose};
 
 /// Points beside the frame's right edge at which it can be pulled.
@@ -60,8 +60,8 @@ impl Stage {
             self.scene.aspect = aspect;
         }
         if handle.has_focus() {
-            let step = ui.input(|input| i32::from(input.key_pressed(Key::ArrowRight)) - i32::from(input.key_pressed(Key::ArrowLeft)));
-            self.scene.aspect *= 1.1f32.powi(step);
+            let presses = |key| ui.input(|input| input.num_presses(key)) as i32;
+            self.scene.aspect *= 1.1f32.powi(presses(Key::ArrowRight) - presses(Key::ArrowLeft));
         }
         self.scene.aspect = self.scene.aspect.clamp(1.0 / MAX_ASPECT, MAX_ASPECT);
         let bar = Rect::from_center_size(edge.center(), vec2(5.0, 44.0));
@@ -81,9 +81,11 @@ impl Stage {
     }
 
     fn drag(&mut self, ui: &Ui, rect: Rect, response: &Response) {
-        let pointer = response.interact_pointer_pos().map(|place| Self::share(rect, place));
-        if let Some(place) = pointer.filter(|_| response.drag_started() || response.clicked()) {
-            self.selected = self.scene.item_at(place);
+        // A quick hand has left the emoji before the drag counts as one.
+        let pressed = ui.input(|input| input.pointer.press_origin()).filter(|_| response.drag_started());
+        let clicked = response.interact_pointer_pos().filter(|_| response.clicked());
+        if let Some(place) = pressed.or(clicked) {
+            self.selected = self.scene.item_at(Self::share(rect, place));
             response.request_focus();
         }
         if response.double_clicked() {
@@ -92,40 +94,35 @@ impl Stage {
         if response.dragged()
             && let Some(item) = self.selected.and_then(|index| self.scene.items.get_mut(index))
         {
-            let delta = response.drag_delta();
-            for (center, moved) in item.center.iter_mut().zip([delta.x / rect.width(), delta.y / rect.height()]) {
-                *center = (*center + moved).clamp(0.0, 1.0);
-            }
+            let delta = response.drag_delta() / rect.size();
+            item.shift([delta.x, delta.y]);
         }
         let hovered = response.hover_pos().and_then(|place| self.scene.item_at(Self::share(rect, place)));
         if let Some(item) = hovered.and_then(|index| self.scene.items.get_mut(index)) {
             ui.ctx().set_cursor_icon(if response.dragged() { CursorIcon::Grabbing } else { CursorIcon::Grab });
             let scroll = ui.input(|input| input.smooth_scroll_delta().y);
-            item.size = (item.size * (scroll / 300.0).exp()).clamp(SIZES[0], SIZES[1]);
+            item.scale((scroll / 300.0).exp());
         }
     }
 
+    /// Every press counts, and in its order: a slow frame brings several.
     fn keys(&mut self, ui: &Ui) {
+        let pressed = |event: &Event| if let Event::Key { key, pressed: true, .. } = event { Some(*key) } else { None };
+        let keys: Vec<Key> = ui.input(|input| input.events.iter().filter_map(pressed).collect());
+        keys.into_iter().for_each(|key| self.press(key));
+    }
+
+    fn press(&mut self, key: Key) {
         let count = self.scene.items.len();
-        let pressed = |key| ui.input(|input| input.key_pressed(key));
-        if pressed(Key::N) && count > 0 {
-            self.selected = Some(self.selected.map_or(0, |index| (index + 1) % count));
-        }
-        if pressed(Key::Delete) || pressed(Key::Backspace) {
-            return self.remove_selected();
-        }
-        let Some(item) = self.selected.and_then(|index| self.scene.items.get_mut(index)) else { return };
-        let arrows =
-            [(Key::ArrowLeft, [-0.02, 0.0]), (Key::ArrowRight, [0.02, 0.0]), (Key::ArrowUp, [0.0, -0.02]), (Key::ArrowDown, [0.0, 0.02])];
-        for (key, step) in arrows {
-            if pressed(key) {
-                item.center.iter_mut().zip(step).for_each(|(center, step)| *center = (*center + step).clamp(0.0, 1.0));
+        match key {
+            Key::N if count > 0 => self.selected = Some(self.selected.map_or(0, |index| (index + 1) % count)),
+            Key::Delete | Key::Backspace => self.remove_selected(),
+            _ => {
+                if let Some(item) = self.selected.and_then(|index| self.scene.items.get_mut(index)) {
+                    press_on(item, key);
+                }
             }
         }
-        let either = |a, b| f32::from(i8::from(pressed(a)) - i8::from(pressed(b)));
-        item.size =
-            (item.size * 1.1f32.powf(either(Key::Plus, Key::Minus) + either(Key::Equals, Key::Minus).max(0.0))).clamp(SIZES[0], SIZES[1]);
-        item.angle += 0.1 * either(Key::CloseBracket, Key::OpenBracket);
     }
 
     fn remove_selected(&mut self) {
@@ -189,6 +186,22 @@ impl Stage {
         mesh.add_triangle(0, 1, 2);
         mesh.add_triangle(0, 2, 3);
         mesh
+    }
+}
+
+/// What a key does to the emoji that is chosen.
+fn press_on(item: &mut Item, key: Key) {
+    const STEP: f32 = 0.02;
+    match key {
+        Key::ArrowLeft => item.shift([-STEP, 0.0]),
+        Key::ArrowRight => item.shift([STEP, 0.0]),
+        Key::ArrowUp => item.shift([0.0, -STEP]),
+        Key::ArrowDown => item.shift([0.0, STEP]),
+        Key::Plus | Key::Equals => item.scale(1.1),
+        Key::Minus => item.scale(1.0 / 1.1),
+        Key::CloseBracket => item.angle += 0.1,
+        Key::OpenBracket => item.angle -= 0.1,
+        _ => {}
     }
 }
 

@@ -147,6 +147,9 @@ impl Stage {
 
     fn palette_ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         let texture = self.palette.texture(ui.ctx()).id();
+        // A quick hand is elsewhere before the drag counts as one.
+        let origin = ui.input(|input| input.pointer.press_origin());
+        let (mut pressed, mut is_dragged) = (None, false);
         ScrollArea::vertical().auto_shrink([false, false]).show(ui, |ui| {
             ui.spacing_mut().item_spacing = vec2(4.0, 4.0);
             ui.horizontal_wrapped(|ui| {
@@ -161,8 +164,9 @@ impl Stage {
                         ui.painter().rect_stroke(rect, 8.0, (1.0, ACCENT), StrokeKind::Inside);
                     }
                     ui.painter().image(texture, rect.shrink(4.0), Palette::uv(place), Color32::WHITE);
-                    if response.drag_started() {
-                        self.carried = Some(place);
+                    is_dragged |= response.drag_started();
+                    if origin.is_some_and(|origin| rect.contains(origin)) {
+                        pressed = Some(place);
                     }
                     if response.clicked() {
                         self.put(place, None, desk);
@@ -171,6 +175,9 @@ impl Stage {
                 }
             });
         });
+        if is_dragged {
+            self.carried = pressed;
+        }
     }
 
     /// Adds an emoji, at a place or where there is room.

@@ -149,13 +149,13 @@ impl Results {
     }
 
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, palette: &Palette, phrases: &mut Labels) {
-        ui.heading(desk.text(Text::Phrases));
+        let name = ui.heading(desk.text(Text::Phrases)).id;
         self.scores_ui(ui, desk);
-        phrases.edit(ui, desk.text(Text::PhrasesHint), 4);
+        phrases.edit(ui, desk.text(Text::PhrasesHint), 4).labelled_by(name);
         ui.add_space(6.0);
-        ui.label(RichText::new(desk.text(Text::Word)).strong());
+        let name = ui.label(RichText::new(desk.text(Text::Word)).strong()).id;
         let hint = desk.text(Text::WordHint);
-        ui.add(TextEdit::singleline(&mut self.word).id_salt("word").hint_text(hint).desired_width(f32::INFINITY));
+        ui.add(TextEdit::singleline(&mut self.word).id_salt("word").hint_text(hint).desired_width(f32::INFINITY)).labelled_by(name);
         if let Some(failure) = self.heat.failure() {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }

@@ -77,6 +77,18 @@ impl Scene {
     }
 }
 
+impl Item {
+    /// Moves it by shares of the frame's width and height; its centre stays within.
+    pub(super) fn shift(&mut self, by: [f32; 2]) {
+        self.center.iter_mut().zip(by).for_each(|(center, by)| *center = (*center + by).clamp(0.0, 1.0));
+    }
+
+    /// Makes it larger or smaller, within [`SIZES`].
+    pub(super) fn scale(&mut self, factor: f32) {
+        self.size = (self.size * factor).clamp(SIZES[0], SIZES[1]);
+    }
+}
+
 fn item(part: &str, place_of: impl Fn(&str) -> Option<usize>) -> Option<Item> {
     let mut fields = part.split(',');
     let emoji = place_of(fields.next()?)?;

@@ -12,16 +12,18 @@ use polyglance::text::{Lowercase, TextOptions, Tokenizer};
 use polyglance::weights::Checkpoint;
 use polyglance_trainer::data::HttpOptions;
 use polyglance_trainer::evaluate::{
-    ClassList, EvaluationError, EvaluationOptions, Exam, Fitting, HeldOut, Marks, Report, Row, compare, pixel_floor, take,
+    ClassList, EvaluationError, EvaluationOptions, Exam, Fitting, HeldOut, Marks, Report, Row, Segmentation, SegmentationOptions, compare,
+    pixel_floor, segment, take,
 };
 
 use super::read_classes;
 
-/// Judges a model on held-out images: zero-shot classification and retrieval, by language.
+/// Judges a model on held-out images: zero-shot classification, retrieval and segmentation, by language.
 ///
 /// The data are shards in img2dataset's layout. Captions by language stand in `KEY.json` (`{"captions": {"en": ["..."]}}`; a `KEY.txt` has the
 /// language "und"), and so does the class of an image: its `"label"`, or the `"glyph"` or `"label"` of its only region. The names of the
-/// classes stand in `classes.json`: `[{"id": "1f431", "names": {"en": "cat face"}}]`.
+/// classes stand in `classes.json`: `[{"id": "1f431", "names": {"en": "cat face"}}]`. For segmentation, regions have a `"mask"` in COCO's
+/// compressed run-length form.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  \
     polyglance-trainer evaluate --model my-model --data shards/test\n  \
@@ -48,6 +50,9 @@ pub(crate) struct Arguments {
     /// Images to retrieve among; 0 leaves retrieval out.
     #[arg(long, default_value_t = 1_000, value_name = "N")]
     retrieval: usize,
+    /// Scenes to segment by the names of what is on them; 0 leaves segmentation out.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    segmentation: usize,
     /// How images are fitted into patches: native, squash, letterbox.
     #[arg(long, value_delimiter = ',', default_value = "native", value_name = "NAMES")]
     fitting: Vec<Fitting>,
@@ -78,7 +83,8 @@ const PIXEL_IMAGES: usize = 20_000;
 
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let held_out = HeldOut::read(&arguments.data, arguments.limit, &HttpOptions::default())?;
-    let exam = Exam::new(&held_out, classes(arguments)?.as_ref(), &arguments.languages, arguments.retrieval)?;
+    let classes = classes(arguments)?;
+    let exam = Exam::new(&held_out, classes.as_ref(), &arguments.languages, arguments.retrieval)?;
     let options = EvaluationOptions {
         fittings: arguments.fitting.clone(),
         budgets: arguments.patches.clone(),
@@ -98,6 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         images: held_out.images.len(),
         skipped: held_out.bad.len(),
         comparisons: compare(&rows, &held_out, SEED)?,
+        segmentation: segmentation(classes.as_ref(), arguments)?,
         rows,
     };
     if arguments.json {
@@ -106,6 +113,23 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         print!("{}", report.to_markdown());
     }
     Ok(())
+}
+
+fn segmentation(classes: Option<&ClassList>, arguments: &Arguments) -> anyhow::Result<Vec<Segmentation>> {
+    if arguments.segmentation == 0 {
+        return Ok(Vec::new());
+    }
+    let classes = classes.context("segmentation needs the names of the classes: --classes")?;
+    let (mut model, tokenizer) = open(&arguments.model, arguments)?;
+    let options = SegmentationOptions {
+        pattern: arguments.data.clone(),
+        scenes: arguments.segmentation,
+        languages: arguments.languages.clone(),
+        resampling: arguments.resampling,
+    };
+    let parts = segment(&mut model, &tokenizer, classes, &options)?;
+    anyhow::ensure!(!parts.is_empty(), "{} has no scene with masks of two or more things that have names", arguments.data);
+    Ok(parts)
 }
 
 fn classes(arguments: &Arguments) -> anyhow::Result<Option<ClassList>> {

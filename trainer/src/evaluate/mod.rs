@@ -1,4 +1,4 @@
-//! Zero-shot classification and retrieval by language, with intervals, chance and floors.
+//! Zero-shot classification, retrieval and segmentation by language, with intervals, chance and floors.
 //!
 //! A [`HeldOut`] set and a [`ClassList`] make an [`Exam`]. Whoever takes it hands in embeddings: a model through [`Embedder`], raw pixels, a
 //! random encoder. All are marked by the same code, so the numbers can be compared.
@@ -13,6 +13,7 @@ mod held_out;
 mod interval;
 mod ranking;
 mod report;
+mod segmentation;
 
 use polyglance::image::{ImageError, Resampling};
 use polyglance::platform::for_each_chunk;
@@ -29,6 +30,7 @@ pub use held_out::{HeldOut, HeldOutImage, UNKNOWN_LANGUAGE};
 pub use interval::{Estimate, Group, mcnemar};
 pub use ranking::{Embeddings, Recall, ranks};
 pub use report::{Comparison, Report, Row};
+pub use segmentation::{Segmentation, SegmentationOptions, segment};
 
 use crate::data::DataError;
 

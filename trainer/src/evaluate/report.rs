@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::exam::Marks;
 use super::fitting::Fitting;
 use super::interval::Estimate;
+use super::segmentation::Segmentation;
 
 /// A whole evaluation.
 #[derive(Clone, Debug, Serialize)]
@@ -23,6 +24,8 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Native against the other fittings at equal budgets.
     pub comparisons: Vec<Comparison>,
+    /// The model's segmentation by language, if it was asked for.
+    pub segmentation: Vec<Segmentation>,
 }
 
 /// The marks of one candidate.
@@ -72,6 +75,7 @@ impl Report {
         self.zero_shot(&mut text);
         self.retrieval(&mut text);
         self.compare(&mut text);
+        self.segment(&mut text);
         text
     }
 
@@ -123,6 +127,18 @@ impl Report {
             let (with, native, other) = (with.name(), 100.0 * native, 100.0 * other);
             let difference = signed(difference);
             let _ = writeln!(text, "| {patches} | {with} | {measure} | {subset} ({images}) | {native:.1} | {other:.1} | {difference} |");
+        }
+    }
+
+    fn segment(&self, text: &mut String) {
+        if self.segmentation.is_empty() {
+            return;
+        }
+        text.push_str("\n## Segmentation of scenes by the names of what is on them, mean intersection over union\n\n");
+        text.push_str("| language | scenes | classes | model | chance | largest thing |\n|---|---:|---:|---:|---:|---:|\n");
+        for Segmentation { language, scenes, classes, model, chance, largest } in &self.segmentation {
+            let [model, chance, largest] = [model, chance, largest].map(|share| 100.0 * share);
+            let _ = writeln!(text, "| {language} | {scenes} | {classes} | {model:.1} | {chance:.1} | {largest:.1} |");
         }
     }
 }

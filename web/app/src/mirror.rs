@@ -84,12 +84,10 @@ impl Mirror {
         if let Some(tree) = &update.tree {
             in_reading_order(tree.root, &nodes, &mut order);
         }
-        order.retain(|id| nodes.get(id).and_then(|node| said(node)).is_some());
-        for id in &order {
-            if let Some(said) = nodes.get(id).and_then(|node| said(node)) {
-                self.show(*id, said);
-            }
-        }
+        order.retain(|id| {
+            let said = nodes.get(id).and_then(|node| said(node, &nodes));
+            said.map(|said| self.show(*id, said)).is_some()
+        });
         if order != self.order {
             let gone: Vec<NodeId> = self.shown.keys().filter(|id| !nodes.contains_key(id) || !order.contains(id)).copied().collect();
             for element in gone.iter().filter_map(|id| self.shown.remove(id)) {
@@ -137,7 +135,7 @@ fn in_reading_order(id: NodeId, nodes: &HashMap<NodeId, &Node>, order: &mut Vec<
 }
 
 /// What a node says; nothing if it is only there to hold others.
-fn said(node: &Node) -> Option<Said> {
+fn said(node: &Node, nodes: &HashMap<NodeId, &Node>) -> Option<Said> {
     let role = match node.role() {
         Role::Button | Role::DefaultButton | Role::ColorWell | Role::DisclosureTriangle => "button",
         Role::CheckBox | Role::Switch => "checkbox",
@@ -152,7 +150,8 @@ fn said(node: &Node) -> Option<Said> {
         _ => return None,
     };
     // The text of a label is its value, and a field without a label is called what it asks for.
-    let (label, value) = match (node.label().or(node.placeholder()), node.value()) {
+    let beside = || node.labelled_by().iter().find_map(|id| nodes.get(id)?.value());
+    let (label, value) = match (node.label().or_else(beside).or(node.placeholder()), node.value()) {
         (Some(label), value) => (label.to_owned(), value.unwrap_or_default().to_owned()),
         (None, Some(text)) if role == "note" => (text.to_owned(), String::new()),
         (None, value) => (String::new(), value.unwrap_or_default().to_owned()),

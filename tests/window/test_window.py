@@ -1,0 +1,314 @@
+"""The app in a real window, driven as people do: `cargo xtask test window`.
+
+What it shows is read as a screen reader reads it, from the accessibility tree on the session bus (AT-SPI); the mouse and the keyboard are
+xdotool's, on a display of its own (Xvfb). It needs a session bus: `dbus-run-session -- python3 tests/window/test_window.py`.
+
+POLYGLANCE is the program, SCREENSHOTS the folder in which pictures of the window are kept.
+"""
+
+import collections
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import unittest
+import urllib.parse
+
+import gi
+
+gi.require_version("Atspi", "2.0")
+from gi.repository import Atspi, Gio, GLib  # noqa: E402
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PROGRAM = os.environ["POLYGLANCE"]
+SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "target/screenshots"))
+# For a machine with two slow cores and other things to do.
+PATIENCE = 60
+
+Node = collections.namedtuple("Node", "role name text states rect")
+
+
+def setUpModule():
+    reader, writer = os.pipe()
+    display = subprocess.Popen(["Xvfb", "-displayfd", str(writer), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"], pass_fds=[writer])
+    unittest.addModuleCleanup(display.wait)
+    unittest.addModuleCleanup(display.terminate)
+    os.close(writer)
+    with os.fdopen(reader) as number:
+        os.environ["DISPLAY"] = ":" + number.readline().strip()
+    # Programs describe themselves only where somebody listens.
+    bus = Gio.bus_get_sync(Gio.BusType.SESSION)
+    arguments = GLib.Variant("(ssv)", ("org.a11y.Status", "IsEnabled", GLib.Variant("b", True)))
+    bus.call_sync("org.a11y.Bus", "/org/a11y/bus", "org.freedesktop.DBus.Properties", "Set", arguments, None, Gio.DBusCallFlags.NONE, -1)
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+
+
+def run(*command, **options):
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, **options).stdout
+
+
+class Window:
+    """A window of the program, and the hands on it."""
+
+    def __init__(self):
+        self.process = subprocess.Popen([PROGRAM], stderr=subprocess.PIPE)
+        self.id = self.wait(self.number, "a window")
+        run("xdotool", "windowfocus", "--sync", self.id)
+        self.scores()
+
+    def number(self):
+        found = subprocess.run(["xdotool", "search", "--onlyvisible", "--name", "^Polyglance$"], capture_output=True).stdout.split()
+        return found[0].decode() if found else None
+
+    def wait(self, read, what):
+        """Waits until `read` gives something, and gives it."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            found = read()
+            if found:
+                return found
+            if self.process.poll() is not None:
+                raise AssertionError(f"the program has ended: {self.process.stderr.read().decode()}")
+            if time.monotonic() > end:
+                shown = [f"{node.role} {node.name!r} {node.rect}" for node in self.nodes()]
+                raise AssertionError(f"never came: {what}; there is\n" + "\n".join(shown))
+            time.sleep(0.05)
+
+    def nodes(self):
+        """Everything shown, in reading order."""
+        desktop = Atspi.get_desktop(0)
+        programs = [desktop.get_child_at_index(i) for i in range(desktop.get_child_count())]
+        nodes = []
+        for program in programs:
+            if program and program.get_process_id() == self.process.pid:
+                program.clear_cache()
+                try:
+                    collect(program, nodes)
+                except GLib.Error:
+                    # Something went away while it was read: what is there now is read next time.
+                    return []
+        return nodes
+
+    def find(self, role, name):
+        """Waits for a node of this role whose name matches, at rest: nothing moves it any more."""
+        last = [None]
+
+        def at_rest():
+            found = [node for node in self.nodes() if node.role == role and re.search(name, node.name) and Atspi.StateType.ENABLED in node.states]
+            rested = found and found[0].rect == last[0]
+            last[0] = found[0].rect if found else None
+            return found[0] if rested else None
+
+        return self.wait(at_rest, f"{role} {name}")
+
+    def gone(self, role, name):
+        self.wait(lambda: not any(node.role == role and re.search(name, node.name) for node in self.nodes()), f"no {role} {name}")
+
+    def place(self, node, share=(0.5, 0.5)):
+        x, y, width, height = node.rect
+        return round(x + share[0] * width), round(y + share[1] * height)
+
+    def move(self, place):
+        run("xdotool", "mousemove", "--sync", "--window", self.id, *place)
+
+    def click(self, role, name, share=(0.5, 0.5)):
+        self.move(self.place(self.find(role, name), share))
+        run("xdotool", "click", "1")
+
+    def drag(self, start, end):
+        self.move(start)
+        run("xdotool", "mousedown", "1")
+        # X tells a window where the pointer is apart from what its buttons do: no hand is so quick that the two get mixed up.
+        time.sleep(0.2)
+        for step in (0.2, 0.6, 1.0):
+            self.move([round(a + step * (b - a)) for a, b in zip(start, end)])
+            time.sleep(0.1)
+        run("xdotool", "mouseup", "1")
+
+    def key(self, *keys):
+        run("xdotool", "key", "--delay", "40", *keys)
+
+    def replace(self, role, name, text):
+        """Puts a text in place of a field's, from the clipboard, which knows every script."""
+        copy(text)
+        self.click(role, name)
+        self.key("ctrl+a", "ctrl+v")
+
+    def scores(self, test=lambda scores: True):
+        """Label, share in percent and logit of every bar, once `test` accepts them."""
+
+        def read():
+            pattern = r"^(.*): \S+ <?([\d.]+) %, \S+ <?[\d.]+ %, \S+ ([-+.\d]+)$"
+            bars = [re.match(pattern, node.name, re.S) for node in self.nodes() if node.role == "progress bar"]
+            scores = [(bar[1], float(bar[2]), float(bar[3])) for bar in bars if bar]
+            return scores if scores and test(scores) else None
+
+        return self.wait(read, "scores")
+
+    def scene(self):
+        """The stage as its link tells it."""
+        copy("nothing")
+        self.click("push button", "^Copy link$")
+        link = self.wait(lambda: (lambda text: text if "#" in text else None)(paste()), "a link on the clipboard")
+        values = dict(urllib.parse.parse_qsl(link.split("#", 1)[1]))
+        frame, *items = values["stage"].split(";")
+        return frame, [item.split(",") for item in items], values["words"].split("\n")
+
+    def screenshot(self, name):
+        self.move((1, 1))
+        time.sleep(0.3)
+        run("import", "-window", self.id, SCREENSHOTS / f"window-{name}.png")
+
+    def pixels(self, rect):
+        x, y, width, height = rect
+        return run("import", "-window", self.id, "-crop", f"{width}x{height}+{x}+{y}", "rgb:-")
+
+    def close(self):
+        """Closes it as its frame's button does; it ends without an error."""
+        run("xdotool", "windowquit", self.id)
+        return self.process.wait(PATIENCE)
+
+
+def collect(accessible, nodes):
+    component = accessible.get_component_iface()
+    if component:
+        rect = component.get_extents(Atspi.CoordType.WINDOW)
+        text = accessible.get_text_iface()
+        content = text.get_text(0, text.get_character_count()) if text else ""
+        states = accessible.get_state_set().get_states()
+        nodes.append(Node(accessible.get_role_name(), accessible.get_name(), content, states, (rect.x, rect.y, rect.width, rect.height)))
+    for index in range(accessible.get_child_count()):
+        child = accessible.get_child_at_index(index)
+        # It may have gone since it was counted.
+        if child:
+            collect(child, nodes)
+
+
+def copy(text):
+    subprocess.run(["xclip", "-selection", "clipboard"], input=text.encode(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def paste():
+    return subprocess.run(["xclip", "-selection", "clipboard", "-out"], capture_output=True).stdout.decode()
+
+
+def best(scores):
+    return max(scores, key=lambda score: score[2])[0]
+
+
+class WindowTest(unittest.TestCase):
+    def setUp(self):
+        self.window = Window()
+
+    def tearDown(self):
+        self.window.process.kill()
+        self.window.process.wait()
+        self.window.process.stderr.close()
+
+    def test_the_stage_is_arranged_and_scored(self):
+        window = self.window
+        window.screenshot("stage")
+        window.click("push button", "^Clear$")
+        window.click("push button", "^octopus$")
+        window.find("image", "^Stage: octopus;")
+        window.scores(lambda scores: best(scores) == "octopus")
+        frame = window.find("image", "^Stage: ")
+        rocket = window.find("push button", "^rocket$")
+        window.drag(window.place(rocket), window.place(frame, (0.2, 0.25)))
+        window.find("image", "^Stage: octopus, rocket;")
+        window.drag(window.place(frame), window.place(frame, (0.75, 0.7)))
+        _, [octopus, rocket], words = window.scene()
+        self.assertEqual((octopus[0], rocket[0]), ("🐙", "🚀"))
+        for number, expected in zip(octopus[1:3] + rocket[1:3], (0.75, 0.7, 0.2, 0.25)):
+            self.assertAlmostEqual(float(number), expected, delta=0.02)
+        self.assertIn("octopus", words)
+        # The keyboard moves what is chosen.
+        window.click("image", "^Stage: ", (0.75, 0.7))
+        window.key("Left", "Left", "Left", "plus")
+        _, [moved, _], _ = window.scene()
+        self.assertAlmostEqual(float(moved[1]), float(octopus[1]) - 0.06, delta=0.011)
+        self.assertGreater(float(moved[3]), float(octopus[3]))
+        # The frame is pulled, and the patches follow.
+        handle = window.place(window.find("slider", "^Frame: "))
+        window.drag(handle, (handle[0] - 150, handle[1]))
+        grid = lambda: [int(number) for number in re.search(r"(\d+) × (\d+) = ", window.find("image", "^Stage: ").name).groups()]
+        window.wait(lambda: grid()[0] >= grid()[1], "a narrower grid")
+        window.click("toggle button", "^In 12 languages$")
+        window.find("label", "^осьминог$")
+        window.screenshot("stage-languages")
+        self.assertEqual(window.close(), 0)
+
+    def test_pictures_are_classified_in_any_script(self):
+        window = self.window
+        window.key("alt+2")
+        for name in ("rocket", "castle"):
+            window.click("push button", "^Samples$") if name == "castle" else None
+            window.click("push button", f"^{name}$")
+            window.scores(lambda scores: best(scores) == name)
+        window.screenshot("classify")
+        window.click("radio button", "^rocket$")
+        window.scores(lambda scores: best(scores) == "rocket")
+        window.replace("entry", "^Labels", "قلعة\n로켓\nпицца\n鍵\nपिज़्ज़ा")
+        scores = window.scores(lambda scores: len(scores) == 5)
+        self.assertEqual(best(scores), "로켓")
+        self.assertAlmostEqual(sum(share for _, share, _ in scores), 100, delta=0.5)
+        window.screenshot("classify-scripts")
+        window.click("toggle button", "^All pictures$")
+        window.find("label", "^قلعة$")
+        # Alt and the page keys go through the pictures.
+        window.key("alt+Page_Down")
+        window.scores(lambda scores: best(scores) == "قلعة")
+        window.screenshot("classify-table")
+        self.assertEqual(window.close(), 0)
+
+    def test_every_view_of_the_patches_is_painted(self):
+        window = self.window
+        window.click("toggle button", "^Features$")
+        window.click("push button", "^castle$")
+        picture = window.find("image", "^castle")
+        seen = set()
+        for view in [node.name for node in window.nodes() if node.role == "radio button" and node.name != "castle"]:
+            window.click("radio button", f"^{re.escape(view)}$")
+            if view == "Phrase":
+                window.replace("entry", "^Phrase", "castle")
+            window.wait(lambda: window.pixels(picture.rect) not in seen, f"the view {view}")
+            window.find("push button", r"^Save as PNG")
+            # What is being painted is finished.
+            last = None
+            while last != (last := window.pixels(picture.rect)):
+                time.sleep(0.3)
+            seen.add(last)
+            window.screenshot("features-" + re.sub(r"\W+", "-", view.lower()))
+        self.assertGreaterEqual(len(seen), 6)
+        self.assertEqual(window.close(), 0)
+
+    def test_language_and_theme_change_at_once(self):
+        window = self.window
+        brightness = lambda: sum(window.pixels((760, 8, 40, 20)))
+        dark = brightness()
+        window.click("push button", "^Light$")
+        window.find("push button", "^Dark$")
+        window.wait(lambda: brightness() != dark, "another theme")
+        window.click("push button", "^日本語$")
+        window.find("push button", "^English$")
+        window.find("toggle button", "^分類$")
+        window.screenshot("japanese-light")
+        self.assertEqual(window.close(), 0)
+
+    def test_a_model_is_opened_from_its_folder(self):
+        window = self.window
+        model = ROOT / "tests/oracle/fixtures/models/naflex"
+        window.click("push button", "^Model: ")
+        window.screenshot("models")
+        window.replace("entry", "^Open from the hub", str(model))
+        window.key("Return")
+        window.find("push button", "^Model: naflex")
+        window.gone("label", "knows emoji")
+        window.scores()
+        self.assertEqual(window.close(), 0)
+
+
+if __name__ == "__main__":
+    unittest.main(testRunner=unittest.TextTestRunner(stream=sys.stdout, verbosity=2))
