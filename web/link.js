@@ -7,10 +7,14 @@
  */
 export function connect(generation, onMessage, onDeath) {
   const worker = new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: `polyglance ${generation}` });
+  const lock = `polyglance ${Math.random()} ${Math.random()}`;
+  // Of a panic in one of its threads, which the worker itself would wait for and never hear of.
+  const deaths = new BroadcastChannel(lock);
   let isOpen = true;
   const close = () => {
     isOpen = false;
     worker.terminate();
+    deaths.close();
   };
   const die = (reason) => {
     if (!isOpen) return;
@@ -18,10 +22,10 @@ export function connect(generation, onMessage, onDeath) {
     onDeath(reason);
   };
 
-  // The worker holds this lock for as long as it lives. If the browser ends it, for want of memory say, no event tells, but the lock is free.
-  const lock = `polyglance ${Math.random()} ${Math.random()}`;
+  // The worker holds the lock for as long as it lives. If the browser ends it, for want of memory say, no event tells, but the lock is free.
   const watch = () => navigator.locks?.request(lock, () => die("the browser has ended its worker")).catch(() => {});
 
+  deaths.addEventListener("message", ({ data }) => die(data));
   worker.addEventListener("message", ({ data }) => {
     if (!isOpen) return;
     if (data.kind === "died") return die(data.body.reason);

@@ -6,7 +6,7 @@
 // out   its replies, a greeting first
 //       {id: 0, generation, kind: "died", body: {reason}}, after which there is no more
 
-import init, { Engine } from "./polyglance_web.js";
+import init, { Engine, initThreadPool, tellDeaths } from "./polyglance_web.js";
 
 const cancelled = new Set();
 const files = new Map();
@@ -43,7 +43,10 @@ function lock(name, mode) {
 
 async function start(lock) {
   await hold(lock);
-  await init();
+  // Where memory may be shared, all cores compute; elsewhere the same code does, with a memory of its own.
+  await init({ module_or_path: new URL(`./polyglance_web_${self.crossOriginIsolated ? "bg" : "unshared"}.wasm`, import.meta.url) });
+  tellDeaths(lock);
+  if (self.crossOriginIsolated) await initThreadPool(navigator.hardwareConcurrency);
   engine = new Engine(generation, host);
 }
 

@@ -75,7 +75,7 @@ const info = await page.evaluate(
     };
     return { device: model.info.device, isolated: crossOriginIsolated, threads: ort.env.wasm.numThreads };
   },
-  { device, onnx: path.basename(onnx), patches: PATCHES, threads: os.availableParallelism() },
+  { device, onnx: path.basename(onnx), patches: PATCHES, threads: Number(process.env.THREADS ?? os.availableParallelism()) },
 );
 const [cpu] = os.cpus();
 console.log(`${cpu.model}, ${os.availableParallelism()} threads; Chromium ${browser.version()}; polyglance: ${info.device}; onnxruntime-web: ${info.threads} threads`);

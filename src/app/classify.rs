@@ -18,7 +18,7 @@ use super::bars::{bars, computed_in, percent};
 use super::canvas::{draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::Labels;
-use super::layout::column;
+use super::layout::{column, foot};
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::{Language, Text};
 use super::wanted::Wanted;
@@ -134,6 +134,7 @@ impl Classification {
         self.ask(desk);
         shelf(ui, desk);
         Panel::right("classify side").resizable(true).default_size(400.0).min_size(320.0).show(ui, |ui| {
+            foot(ui, |ui| self.exports(ui, desk));
             column(ui, |ui| self.side(ui, desk));
         });
         CentralPanel::default().show(ui, |ui| {
@@ -158,7 +159,6 @@ impl Classification {
         ui.separator();
         self.texts_ui(ui, desk);
         self.calibration.ui(ui, desk);
-        self.exports(ui, desk);
     }
 
     fn template_ui(&mut self, ui: &mut Ui, desk: &Desk) {
@@ -239,7 +239,7 @@ impl Classification {
     fn exports(&mut self, ui: &mut Ui, desk: &mut Desk) {
         let is_anything_known =
             desk.pictures.all().iter().any(|picture| self.known(desk, picture.image).and_then(Wanted::answer).is_some());
-        ui.horizontal(|ui| {
+        ui.horizontal_wrapped(|ui| {
             ui.toggle_value(&mut self.shows_table, desk.text(Text::Table));
             ui.toggle_value(&mut self.shows_grid, desk.text(Text::Grid)).on_hover_text(desk.text(Text::GridHint));
             ui.add_enabled_ui(is_anything_known, |ui| {

@@ -89,6 +89,9 @@ impl Desk {
     }
 
     pub(super) fn open(&mut self, source: ModelSource) {
+        if matches!(source, ModelSource::Named(_)) {
+            self.host.keep_models();
+        }
         let job = Job::Open(OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() });
         self.open_job(job);
     }

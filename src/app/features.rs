@@ -7,11 +7,13 @@ use eframe::egui::{
     TextureOptions, Ui, WidgetInfo, pos2,
 };
 
+use image::codecs::png::PngEncoder;
+
 use self::view::{Kind, Settings};
 use super::answers::{PatchMap, patch_map};
 use super::canvas::{Layer, draw_grid, fitted, tag, whole};
 use super::desk::Desk;
-use super::layout::column;
+use super::layout::{column, foot};
 use super::pictures::Picture;
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::Text;
@@ -105,6 +107,7 @@ impl FeatureViews {
         self.ask(desk);
         shelf(ui, desk);
         Panel::right("features side").resizable(true).default_size(320.0).min_size(280.0).show(ui, |ui| {
+            foot(ui, |ui| self.saving(ui, desk));
             column(ui, |ui| self.side(ui, desk));
         });
         CentralPanel::default().show(ui, |ui| {
@@ -131,7 +134,6 @@ impl FeatureViews {
         ui.checkbox(&mut self.settings.shows_grid, desk.text(Text::Grid));
         ui.separator();
         self.legend(ui, desk);
-        self.saving(ui, desk);
     }
 
     fn kind_ui(&mut self, ui: &mut Ui, desk: &Desk) {
@@ -279,10 +281,10 @@ impl FeatureViews {
         let Some((question, map)) = self.answered(picture.image) else { return };
         let painted = paint(picture, question, map, self.look());
         let blended = blend(&picture.pixels, &painted.colours, self.settings.opacity);
-        let mut png = std::io::Cursor::new(Vec::new());
+        let mut png = Vec::new();
         let name = format!("{}-{}.png", stem(&picture.name), self.settings.kind.file_name());
-        match blended.write_to(&mut png, image::ImageFormat::Png) {
-            Ok(()) => desk.host.save(&name, png.into_inner()),
+        match blended.write_with_encoder(PngEncoder::new(&mut png)) {
+            Ok(()) => desk.host.save(&name, png),
             Err(error) => desk.complain(format!("{name}: {error}")),
         }
     }

@@ -1,4 +1,4 @@
-//! Threads by rayon, blocking by pollster, and the folder for what can be made again.
+//! Blocking by pollster, and the folder for what can be made again.
 
 #[cfg(feature = "gpu")]
 use std::{
@@ -8,23 +8,6 @@ use std::{
 };
 
 use std::time::Instant;
-
-use rayon::prelude::*;
-
-/// Calls `run(index, chunk)` for each chunk of `len` elements of `data` (the last may be shorter), on all threads.
-pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, run: impl Fn(usize, &mut [T]) + Sync + Send) {
-    data.par_chunks_mut(len).enumerate().for_each(|(index, chunk)| run(index, chunk));
-}
-
-/// Calls `run(scratch, task)` for each task, on all threads; each thread keeps its own `scratch`.
-pub fn for_each<T: Send, S: Default>(tasks: Vec<T>, run: impl Fn(&mut S, T) + Sync + Send) {
-    tasks.into_par_iter().with_max_len(1).for_each_init(S::default, run);
-}
-
-/// Threads that [`for_each`] uses.
-pub fn threads() -> usize {
-    rayon::current_num_threads()
-}
 
 /// Starts a thread with a name of its own.
 ///

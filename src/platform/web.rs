@@ -1,25 +1,9 @@
-//! One thread, the browser's event loop and its clock.
+//! The browser's event loop and its clock.
 
 use js_sys::Promise;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageChannel;
-
-/// Calls `run(index, chunk)` for each chunk of `len` elements of `data` (the last may be shorter).
-pub fn for_each_chunk<T>(data: &mut [T], len: usize, run: impl Fn(usize, &mut [T])) {
-    data.chunks_mut(len).enumerate().for_each(|(index, chunk)| run(index, chunk));
-}
-
-/// Calls `run(scratch, task)` for each task.
-pub fn for_each<T, S: Default>(tasks: Vec<T>, run: impl Fn(&mut S, T)) {
-    let mut scratch = S::default();
-    tasks.into_iter().for_each(|task| run(&mut scratch, task));
-}
-
-/// Threads that [`for_each`] uses.
-pub fn threads() -> usize {
-    1
-}
 
 /// Lets the event loop go round once, so that messages which have come in are heard. By a message of its own, because a timer would sleep
 /// for 4 ms.

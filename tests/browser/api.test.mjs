@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { MANIFEST, SAMPLES, URL_OF_PAGE, caseOf, crashWorker, endWorker, expected, imagePath, load, modelFiles, open, openBlank, relativeError } from "./support.mjs";
+import { MANIFEST, SAMPLES, URL_OF_PAGE, caseOf, crashWorker, endWorker, engines, expected, imagePath, load, modelFiles, open, openBlank, relativeError } from "./support.mjs";
 
 /** Of the manifest: a small photo-like image, and texts in three scripts. */
 const IMAGE = 3;
@@ -124,7 +124,7 @@ test("a file is read by the tensor, never whole", async () => {
     await model.embedTexts(["a"]);
     return files[index].size;
   });
-  const memory = await page.workers()[0].evaluate(async () => {
+  const memory = await engines(page)[0].evaluate(async () => {
     const { default: init } = await import(new URL("./polyglance_web.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });
@@ -191,7 +191,7 @@ test("an AbortSignal stops the work", async () => {
   const cancelled = { kind: "cancelled", cause: "enough" };
   assert.deepEqual(rest, { stopped: cancelled, never: cancelled, waiting: cancelled, before: 1, after: 1 });
   assert.ok(most < MANY.length / 2, `it went on to ${most}`);
-  assert.equal(page.workers().length, 1);
+  assert.equal(engines(page).length, 1);
   await page.close();
 });
 
@@ -209,7 +209,7 @@ test("loading can be cancelled, and a closed model says that it is", async () =>
   });
   assert.deepEqual(kinds, ["cancelled", "closed", "closed"]);
   await page.waitForTimeout(500);
-  assert.equal(page.workers().length, 0);
+  assert.equal(engines(page).length, 0);
   await page.close();
 });
 
@@ -217,6 +217,7 @@ const WITHOUT_LOCKS = () => Object.defineProperty(Navigator.prototype, "locks", 
 for (const [name, kill, reason, prepare] of [
   ["ended by the browser", endWorker, /the browser has ended its worker/],
   ["that panics", (page) => crashWorker(page, "on purpose"), /panicked at .*on purpose/s],
+  ["one of whose threads panics", (page) => crashWorker(page, "on purpose", "crashThread"), /on purpose/],
   ["that panics where there are no locks", (page) => crashWorker(page, "on purpose"), /on purpose/, (page) => page.addInitScript(WITHOUT_LOCKS)],
 ]) {
   test(`a worker ${name} costs nothing, and a second one the call`, async () => {
@@ -248,7 +249,7 @@ for (const [name, kill, reason, prepare] of [
     assert.deepEqual([twice.kills, twice.kind], [0, "crashed"], JSON.stringify(twice));
     assert.match(twice.message, reason);
     assert.deepEqual(await embed(MANY, 0), once);
-    assert.equal(page.workers().length, 1);
+    assert.equal(engines(page).length, 1);
     await page.close();
   });
 }

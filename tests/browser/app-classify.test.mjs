@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 import { best, openApp, samplePath } from "./app.mjs";
 
 async function openClassify(options) {
@@ -42,6 +43,42 @@ test("pictures come in by drag and drop", async () => {
   await comesFirst(app, "bicycle");
   await app.click("radio", "key.jpg");
   await comesFirst(app, "key");
+  await app.close();
+});
+
+test("a folder that is dropped brings its pictures, or its model", async () => {
+  const app = await openClassify();
+  const drop = async (folder) => {
+    const session = await app.page.context().newCDPSession(app.page);
+    const data = { items: [], files: [fileURLToPath(new URL(folder, import.meta.url))], dragOperationsMask: 1 };
+    for (const type of ["dragEnter", "dragOver", "drop"]) await session.send("Input.dispatchDragEvent", { type, x: 400, y: 300, data });
+  };
+  await drop("../../assets/demo/samples");
+  for (const name of ["bicycle", "umbrella"]) {
+    await app.click("radio", `${name}.jpg`);
+    await comesFirst(app, name);
+  }
+  await drop("../oracle/fixtures/models/naflex");
+  await app.find("button", "Model: files 1");
+  await app.findNone("note", /knows emoji/);
+  await app.scores();
+  await app.close();
+});
+
+test("the camera is looked through, one frame after the other", async () => {
+  const app = await openClassify({ permissions: ["camera"] });
+  await app.click("button", "Camera");
+  await app.find("radio", "camera");
+  const first = await app.scores();
+  const changed = (scores) => scores.some(({ label, logit }) => first.find((before) => before.label === label)?.logit !== logit);
+  await app.scores(changed);
+  await app.find("note", /^\d+\.\d frames\/s$/);
+  await app.click("button", "Camera");
+  await app.findNone("note", / frames\/s$/);
+  // What it saw last stays, as any picture does.
+  const last = await app.scores();
+  for (let i = 0; i < 20; i += 1) await app.frame();
+  assert.deepEqual(await app.scores(), last);
   await app.close();
 });
 

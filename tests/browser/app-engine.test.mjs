@@ -6,13 +6,13 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { test } from "node:test";
 import { best, openApp, samplePath } from "./app.mjs";
-import { openBlank } from "./support.mjs";
+import { engines, openBlank } from "./support.mjs";
 
 test("an engine that is killed at work costs no answer, 20 times in a row", async (t) => {
   const app = await openApp();
-  const seen = new Set([app.page.workers()[0]]);
+  const seen = new Set([engines(app.page)[0]]);
   for (let round = 0; round < 20; round += 1) {
-    const worker = app.page.workers().at(-1);
+    const worker = engines(app.page).at(-1);
     // It ends at the first breath that it takes this long after the question has come: at once, or in the middle of the work.
     await worker.evaluate((delay) => self.addEventListener("message", () => setTimeout(() => self.close(), delay), { once: true }), 8 * round);
     await app.click("button", "Surprise me");
@@ -20,8 +20,8 @@ test("an engine that is killed at work costs no answer, 20 times in a row", asyn
     const scores = await app.scores((scores) => scores.map(({ label }) => label).join() === words.join());
     assert.ok(Math.abs(scores.reduce((sum, { share }) => sum + share, 0) - 100) < 0.5);
     // It may have answered before it died: the next one is there in any case.
-    await app.until(() => app.page.workers().length === 1 && app.page.workers()[0] !== worker, "another worker");
-    seen.add(app.page.workers()[0]);
+    await app.until(() => engines(app.page).length === 1 && engines(app.page)[0] !== worker, "another worker");
+    seen.add(engines(app.page)[0]);
   }
   t.diagnostic(`${seen.size} workers answered`);
   assert.equal(seen.size, 21);
@@ -43,7 +43,7 @@ for (const [name, script] of Object.entries({
     };
     const prepare = (page) => page.route("**/worker.js", inject);
     const app = await openApp({ prepare, viewport: { width: 1280, height: 1000 } });
-    assert.equal(await app.page.workers()[0].evaluate(async () => (await navigator.gpu?.requestAdapter()) ?? null), null);
+    assert.equal(await engines(app.page)[0].evaluate(async () => (await navigator.gpu?.requestAdapter()) ?? null), null);
     const line = await deviceLine(app);
     t.diagnostic(line);
     assert.match(line, /^CPU /);

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { SAMPLES, URL_OF_PAGE, newContext } from "./support.mjs";
+import { SAMPLES, URL_OF_PAGE, engines, newContext } from "./support.mjs";
 
 /** For a machine with two slow cores and other things to do. */
 const PATIENCE = 60_000;
@@ -194,7 +194,7 @@ export class App {
   /** Bytes of the WebAssembly memory of the engine's worker, or of the page. */
   memory(where) {
     const module = where === "engine" ? "./polyglance_web.js" : "./polyglance_page.js";
-    const target = where === "engine" ? this.page.workers().at(-1) : this.page;
+    const target = where === "engine" ? engines(this.page).at(-1) : this.page;
     return target.evaluate(async (module) => {
       const { default: init } = await import(new URL(module, self.location.href).href);
       return (await init()).memory.buffer.byteLength;

@@ -14,11 +14,12 @@ export const MANIFEST = JSON.parse(readFileSync(new URL("models/manifest.json", 
 export const SAMPLES = new URL("../../assets/demo/samples/", import.meta.url);
 export const URL_OF_PAGE = process.env.POLYGLANCE_URL;
 
-/** WebGPU on the CPU, so that the tests need no GPU; no service that talks to the network. */
+/** WebGPU on the CPU and a camera of the browser's own, so that the tests need neither; no service that talks to the network. */
 export const FLAGS = [
   "--no-sandbox",
   "--enable-unsafe-webgpu",
   "--use-webgpu-adapter=swiftshader",
+  "--use-fake-device-for-media-stream",
   "--disable-background-networking",
   "--disable-component-update",
   "--disable-sync",
@@ -60,7 +61,8 @@ export async function open(address = "", prepare = () => {}) {
   const [complaints, requests] = [[], []];
   page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
   page.on("pageerror", (error) => complaints.push(error.message));
-  page.on("request", (request) => requests.push(request.url()));
+  // The engine starts its threads from blobs, which no server sees.
+  page.on("request", (request) => request.url().startsWith("blob:") || requests.push(request.url()));
   await prepare(page);
   await page.goto(new URL(address, URL_OF_PAGE).href);
   return { page, complaints, requests };
@@ -125,15 +127,19 @@ export function relativeError(a, b) {
   return Math.hypot(...a.map((value, i) => value - b[i])) / Math.hypot(...b);
 }
 
+/** Workers with an engine in them, without those that compute for it. */
+export const engines = (page) => page.workers().filter((worker) => worker.url().endsWith("/worker.js"));
+
 /** The end of a worker as the browser brings it about: without a word. */
 export async function endWorker(page) {
-  await page.workers().at(-1).evaluate(() => self.close()).catch(() => {});
+  await engines(page).at(-1).evaluate(() => self.close()).catch(() => {});
 }
 
-/** A panic in the engine of a debug build. */
-export async function crashWorker(page, message) {
-  await page.workers().at(-1).evaluate(async (message) => {
-    const { crash } = await import(new URL("./polyglance_web.js", self.location.href).href);
-    setTimeout(() => crash(message));
-  }, message);
+/** A panic in the engine of a debug build: in its own thread, or with `crashThread` in one that it waits for. */
+export async function crashWorker(page, message, crash = "crash") {
+  const call = async ([crash, message]) => {
+    const engine = await import(new URL("./polyglance_web.js", self.location.href).href);
+    setTimeout(() => engine[crash](message));
+  };
+  await engines(page).at(-1).evaluate(call, [crash, message]);
 }

@@ -1,7 +1,7 @@
 """The app in a real window, driven as people do: `cargo xtask test window`.
 
 What it shows is read as a screen reader reads it, from the accessibility tree on the session bus (AT-SPI); the mouse and the keyboard are
-xdotool's, on a display of its own (Xvfb). It needs a session bus: `dbus-run-session -- python3 tests/window/test_window.py`.
+xdotool's, on a display of its own (Xvfb, with openbox for the frames). It needs a session bus: `dbus-run-session -- python3 tests/window/test_window.py`.
 
 POLYGLANCE is the program, SCREENSHOTS the folder in which pictures of the window are kept.
 """
@@ -27,7 +27,7 @@ SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "target/screensh
 # For a machine with two slow cores and other things to do.
 PATIENCE = 60
 
-Node = collections.namedtuple("Node", "role name text states rect")
+Node = collections.namedtuple("Node", "role name states rect")
 
 
 def setUpModule():
@@ -38,6 +38,9 @@ def setUpModule():
     os.close(writer)
     with os.fdopen(reader) as number:
         os.environ["DISPLAY"] = ":" + number.readline().strip()
+    manager = subprocess.Popen(["openbox"])
+    unittest.addModuleCleanup(manager.wait)
+    unittest.addModuleCleanup(manager.terminate)
     # Programs describe themselves only where somebody listens.
     bus = Gio.bus_get_sync(Gio.BusType.SESSION)
     arguments = GLib.Variant("(ssv)", ("org.a11y.Status", "IsEnabled", GLib.Variant("b", True)))
@@ -55,7 +58,7 @@ class Window:
     def __init__(self):
         self.process = subprocess.Popen([PROGRAM], stderr=subprocess.PIPE)
         self.id = self.wait(self.number, "a window")
-        run("xdotool", "windowfocus", "--sync", self.id)
+        run("xdotool", "windowactivate", "--sync", self.id)
         self.scores()
 
     def number(self):
@@ -84,11 +87,7 @@ class Window:
         for program in programs:
             if program and program.get_process_id() == self.process.pid:
                 program.clear_cache()
-                try:
-                    collect(program, nodes)
-                except GLib.Error:
-                    # Something went away while it was read: what is there now is read next time.
-                    return []
+                collect(program, nodes)
         return nodes
 
     def find(self, role, name):
@@ -115,7 +114,12 @@ class Window:
 
     def click(self, role, name, share=(0.5, 0.5)):
         self.move(self.place(self.find(role, name), share))
-        run("xdotool", "click", "1")
+        # At the pace of a hand.
+        time.sleep(0.1)
+        run("xdotool", "mousedown", "1")
+        time.sleep(0.1)
+        run("xdotool", "mouseup", "1")
+        time.sleep(0.1)
 
     def drag(self, start, end):
         self.move(start)
@@ -128,7 +132,7 @@ class Window:
         run("xdotool", "mouseup", "1")
 
     def key(self, *keys):
-        run("xdotool", "key", "--delay", "40", *keys)
+        run("xdotool", "key", "--delay", "100", *keys)
 
     def replace(self, role, name, text):
         """Puts a text in place of a field's, from the clipboard, which knows every script."""
@@ -166,24 +170,33 @@ class Window:
         return run("import", "-window", self.id, "-crop", f"{width}x{height}+{x}+{y}", "rgb:-")
 
     def close(self):
-        """Closes it as its frame's button does; it ends without an error."""
-        run("xdotool", "windowquit", self.id)
+        """Closes it by openbox's keys, and gives the program's exit code."""
+        self.key("alt+F4")
         return self.process.wait(PATIENCE)
 
 
 def collect(accessible, nodes):
-    component = accessible.get_component_iface()
-    if component:
-        rect = component.get_extents(Atspi.CoordType.WINDOW)
-        text = accessible.get_text_iface()
-        content = text.get_text(0, text.get_character_count()) if text else ""
-        states = accessible.get_state_set().get_states()
-        nodes.append(Node(accessible.get_role_name(), accessible.get_name(), content, states, (rect.x, rect.y, rect.width, rect.height)))
+    try:
+        node = read(accessible)
+    except GLib.Error:
+        # It went away, or became something else, while it was read.
+        return
+    if node:
+        nodes.append(node)
     for index in range(accessible.get_child_count()):
         child = accessible.get_child_at_index(index)
         # It may have gone since it was counted.
         if child:
             collect(child, nodes)
+
+
+def read(accessible):
+    component = accessible.get_component_iface()
+    if not component:
+        return None
+    rect = component.get_extents(Atspi.CoordType.WINDOW)
+    states = accessible.get_state_set().get_states()
+    return Node(accessible.get_role_name(), accessible.get_name(), states, (rect.x, rect.y, rect.width, rect.height))
 
 
 def copy(text):
@@ -274,7 +287,7 @@ class WindowTest(unittest.TestCase):
             if view == "Phrase":
                 window.replace("entry", "^Phrase", "castle")
             window.wait(lambda: window.pixels(picture.rect) not in seen, f"the view {view}")
-            window.find("push button", r"^Save as PNG")
+            window.find("push button", "^Save PNG$")
             # What is being painted is finished.
             last = None
             while last != (last := window.pixels(picture.rect)):

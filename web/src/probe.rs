@@ -3,6 +3,7 @@
 use js_sys::{Array, Function};
 use polyglance::engine::worker::{WorkerTransport, to_js};
 use polyglance::engine::{Client, Job};
+use polyglance::platform::for_each_chunk;
 use wasm_bindgen::{JsCast, JsError, JsValue, prelude::wasm_bindgen};
 
 /// An app without a face.
@@ -47,4 +48,11 @@ impl Probe {
 #[expect(clippy::panic, reason = "a test wants to see what comes of it")]
 pub fn crash(message: &str) {
     panic!("{message}");
+}
+
+/// Panics in a thread that the caller waits for.
+#[wasm_bindgen(js_name = crashThread)]
+#[expect(clippy::panic, reason = "a test wants to see what comes of it")]
+pub fn crash_thread(message: &str) {
+    for_each_chunk(&mut [0_u8; 64], 1, |_, _| panic!("{message}"));
 }

@@ -13,10 +13,10 @@ mod hosts;
 const PAGES: [&str; 2] = ["index.html", "example.html"];
 const PLACE: &str = "@CONTENT_SECURITY_POLICY@";
 
-/// Nothing but what lies beside the page, and models from the hub.
+/// Nothing but what lies beside the page, and models from the hub. wasm-bindgen-rayon starts its workers from blobs of a file that lies beside.
 pub(crate) fn content_security_policy() -> String {
     format!(
-        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self' {}; style-src 'self'; \
+        "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; connect-src 'self' {}; style-src 'self'; \
          img-src 'self' blob: data:; manifest-src 'self'; base-uri 'none'; form-action 'none'",
         hosts::HOSTS.join(" ")
     )

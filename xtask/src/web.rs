@@ -15,6 +15,7 @@ use crate::{
     shell::{self, capture, root, target_dir},
 };
 
+mod memory;
 mod size;
 mod toolchain;
 
@@ -44,8 +45,8 @@ const STATIC: [(&str, &str); 11] = [
     ("assets/demo", "demo"),
 ];
 
-/// Files of the npm package, which the page does not ask for.
-const NOT_FIRST: [&str; 5] = ["README.md", "package.json", "polyglance.d.ts", "example", "demo/README.md"];
+/// Files of the npm package and the second form of the engine, which the page does not ask for.
+const NOT_FIRST: [&str; 6] = ["polyglance_web_unshared.wasm", "README.md", "package.json", "polyglance.d.ts", "example", "demo/README.md"];
 
 /// Crates that the size report names.
 const SHOWN_CRATES: usize = 25;
@@ -84,6 +85,7 @@ pub(crate) fn build(release: bool) -> Result<()> {
         // Names of functions are for those who look for a crash, who build it themselves.
         bindgen.remove_producers_section(true).remove_name_section(release).generate(&dist)?;
     }
+    memory::write_unshared(&dist, MODULES[0].1)?;
     for (from, to) in STATIC {
         copy(&root().join(from), &dist.join(to))?;
     }

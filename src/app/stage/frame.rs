@@ -87,6 +87,8 @@ impl Stage {
         if let Some(place) = pressed.or(clicked) {
             self.selected = self.scene.item_at(Self::share(rect, place));
             response.request_focus();
+            // Arrows are this widget's only once it has had the focus for a frame: that frame shall not be the one that brings the first of them.
+            ui.ctx().request_repaint();
         }
         if response.double_clicked() {
             self.remove_selected();

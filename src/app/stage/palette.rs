@@ -1,9 +1,11 @@
 //! The emoji that people can put on the stage.
 
 use std::collections::BTreeMap;
+use std::io::Cursor;
 
 use eframe::egui::{ColorImage, Context, Pos2, Rect, TextureHandle, TextureOptions, pos2};
-use image::RgbaImage;
+use image::codecs::png::PngDecoder;
+use image::{DynamicImage, RgbaImage};
 
 use super::super::assets::Assets;
 use super::compose::SHEET_SIDE;
@@ -26,7 +28,8 @@ pub(super) struct Entry {
 impl Palette {
     /// Reads the app's own files; empty if they are damaged.
     pub(super) fn new(assets: &Assets) -> Self {
-        let sheet = image::ImageReader::with_format(std::io::Cursor::new(assets.palette), image::ImageFormat::Png).decode();
+        // PNG's own decoder: one that picks a format would bring all others into the page's module.
+        let sheet = PngDecoder::new(Cursor::new(assets.palette)).and_then(DynamicImage::from_decoder);
         let sheet = sheet.map(|sheet| sheet.to_rgba8()).unwrap_or_default();
         let entries: Vec<Entry> = serde_json::from_slice(assets.palette_names).unwrap_or_default();
         let entries = if sheet.width() < SHEET_SIDE as u32 { Vec::new() } else { entries };

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::camera::Camera;
+use crate::folders;
 use eframe::egui::{Context, DroppedFileHandle};
 use js_sys::{Array, Uint8Array};
 use polyglance::app::{Arrival, Frame, Host};
@@ -20,6 +21,7 @@ pub(crate) struct Page {
     input: Option<(HtmlInputElement, Closure<dyn FnMut(Event)>)>,
     camera: Option<Camera>,
     _paste: Option<Closure<dyn FnMut(ClipboardEvent)>>,
+    _folders: Option<folders::Listener>,
 }
 
 /// Where files arrive.
@@ -36,7 +38,12 @@ impl Page {
     pub(crate) fn new(context: Context, transport: WorkerTransport) -> Self {
         let inbox = Inbox { context, transport, arrivals: Rc::default(), models: Rc::default() };
         let paste = listen_for_pictures(&inbox);
-        Self { inbox, input: None, camera: None, _paste: paste }
+        let dropped = inbox.clone();
+        let folders = folders::listen(move |files| match files {
+            Ok(files) => dropped.take_folder(files),
+            Err(reason) => dropped.say(Arrival::Failed(reason)),
+        });
+        Self { inbox, input: None, camera: None, _paste: paste, _folders: folders }
     }
 
     /// Opens the browser's dialog for files.
@@ -123,6 +130,11 @@ impl Host for Page {
     fn is_page(&self) -> bool {
         true
     }
+
+    fn keep_models(&mut self) {
+        // Whether the browser agrees is its own business: without, it may clear this site's storage when the disk is full.
+        let _ = window().map(|window| window.navigator().storage().persist());
+    }
 }
 
 impl Inbox {
@@ -131,9 +143,20 @@ impl Inbox {
         self.context.request_repaint();
     }
 
+    /// A folder is a checkpoint, or has pictures among its files.
+    fn take_folder(&self, mut files: Vec<File>) {
+        if !is_checkpoint(&files) {
+            files.retain(|file| file.type_().starts_with("image/"));
+        }
+        if files.is_empty() {
+            self.say(Arrival::Failed("there is neither a picture nor a model in that folder".to_owned()));
+        }
+        self.take(files);
+    }
+
     /// A checkpoint goes to the worker as handles; pictures are read.
     fn take(&self, files: Vec<File>) {
-        if files.iter().any(|file| file.name() == "config.json" || file.name().ends_with(".safetensors")) {
+        if is_checkpoint(&files) {
             self.models.set(self.models.get() + 1);
             let name = format!("files {}", self.models.get());
             self.transport.files(&name, files);
@@ -147,6 +170,10 @@ impl Inbox {
             }
         });
     }
+}
+
+fn is_checkpoint(files: &[File]) -> bool {
+    files.iter().any(|file| file.name() == "config.json" || file.name().ends_with(".safetensors"))
 }
 
 async fn read(file: &File) -> Arrival {

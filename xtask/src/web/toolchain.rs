@@ -1,4 +1,4 @@
-//! A Rust that can compile for wasm32: rustup's target where it is installed, else Debian's `rustc-web`, which builds `std` itself.
+//! A Rust that can compile for wasm32 with `std`'s sources: the engine's threads need a `std` of atomics, which nobody has prebuilt.
 
 use std::{
     env,
@@ -18,8 +18,8 @@ pub(super) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// How to call cargo for wasm32.
 pub(crate) enum Toolchain {
-    /// The running toolchain has a prebuilt standard library for the target.
-    Prebuilt,
+    /// The running toolchain has the sources: `rustup component add rust-src`.
+    Own,
     /// Debian's packages in /usr/bin, with a linker that understands WebAssembly.
     Debian {
         /// LLVM's linker, from any Rust toolchain or from Debian's `lld`.
@@ -30,9 +30,9 @@ pub(crate) enum Toolchain {
 impl Toolchain {
     /// Looks for a toolchain, installing Debian's as a last resort.
     pub(crate) fn find() -> Result<Self> {
-        let library = capture(Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]));
-        if library.is_some_and(|folder| Path::new(&folder).is_dir()) {
-            return Ok(Self::Prebuilt);
+        let sysroot = capture(Command::new("rustc").args(["--print", "sysroot"]));
+        if sysroot.is_some_and(|folder| Path::new(&folder).join("lib/rustlib/src/rust/library/Cargo.lock").is_file()) {
+            return Ok(Self::Own);
         }
         setup::debian_rust()?;
         Ok(Self::Debian { linker: linker()? })
@@ -40,10 +40,13 @@ impl Toolchain {
 
     /// `cargo <subcommand>` for the target.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
-        match self {
-            Self::Prebuilt => cargo([subcommand, "--target", TARGET]),
+        let mut command = match self {
+            Self::Own => cargo([subcommand]),
             Self::Debian { linker } => debian_cargo(subcommand, linker),
-        }
+        };
+        // The variable unlocks -Zbuild-std on a stable compiler.
+        command.args(["--target", TARGET, "-Zbuild-std=std,panic_abort"]).env("RUSTC_BOOTSTRAP", "1");
+        command
     }
 }
 
@@ -60,13 +63,7 @@ fn debian_cargo(subcommand: &str, linker: &Path) -> Command {
     };
     let mut path = OsString::from("/usr/bin:");
     path.push(env::var_os("PATH").unwrap_or_default());
-    command
-        .current_dir(root())
-        .args(["--target", TARGET, "-Zbuild-std=std,panic_abort"])
-        .env("PATH", path)
-        // Unlocks -Zbuild-std on a stable compiler.
-        .env("RUSTC_BOOTSTRAP", "1")
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
+    command.current_dir(root()).env("PATH", path).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
     // Set by rustup for the toolchain that runs this task; they would pull the wrong compiler in.
     for variable in ["RUSTUP_TOOLCHAIN", "RUSTC", "RUSTDOC", "LD_LIBRARY_PATH"] {
         command.env_remove(variable);
