@@ -6,8 +6,6 @@
 // out   its replies, a greeting first
 //       {id: 0, generation, kind: "died", body: {reason}}, after which there is no more
 
-import init, { Engine, initThreadPool, tellDeaths } from "./polyglance_web.js";
-
 const cancelled = new Set();
 const files = new Map();
 let generation = 0;
@@ -43,10 +41,12 @@ function lock(name, mode) {
 
 async function start(lock) {
   await hold(lock);
-  // Where memory may be shared, all cores compute; elsewhere the same code does, with a memory of its own.
-  await init({ module_or_path: new URL(`./polyglance_web_${self.crossOriginIsolated ? "bg" : "unshared"}.wasm`, import.meta.url) });
+  // Where workers may share memory, all cores compute.
+  const module = self.crossOriginIsolated ? "./polyglance_web_threads.js" : "./polyglance_web.js";
+  const { default: init, Engine, initThreadPool, tellDeaths } = await import(module);
+  await init();
   tellDeaths(lock);
-  if (self.crossOriginIsolated) await initThreadPool(navigator.hardwareConcurrency);
+  await initThreadPool?.(navigator.hardwareConcurrency);
   engine = new Engine(generation, host);
 }
 

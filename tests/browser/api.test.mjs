@@ -125,7 +125,7 @@ test("a file is read by the tensor, never whole", async () => {
     return files[index].size;
   });
   const memory = await engines(page)[0].evaluate(async () => {
-    const { default: init } = await import(new URL("./polyglance_web.js", self.location.href).href);
+    const { default: init } = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });
   assert.ok(largest > 256 << 20 && memory < 64 << 20, `${memory} bytes for a file of ${largest}`);
@@ -255,7 +255,7 @@ for (const [name, kill, reason, prepare] of [
 }
 
 test("an engine that cannot start is an error, not a wait", async () => {
-  const { page } = await openBlank((page) => page.route("**/polyglance_web_bg.wasm", (route) => route.abort()));
+  const { page } = await openBlank((page) => page.route("**/polyglance_web_threads_bg.wasm", (route) => route.abort()));
   const failure = await page.evaluate(async () => {
     const { load } = await import("./polyglance.js");
     return load().catch(({ kind, message }) => ({ kind, message }));

@@ -193,7 +193,7 @@ export class App {
 
   /** Bytes of the WebAssembly memory of the engine's worker, or of the page. */
   memory(where) {
-    const module = where === "engine" ? "./polyglance_web.js" : "./polyglance_page.js";
+    const module = where === "engine" ? "./polyglance_web_threads.js" : "./polyglance_page.js";
     const target = where === "engine" ? engines(this.page).at(-1) : this.page;
     return target.evaluate(async (module) => {
       const { default: init } = await import(new URL(module, self.location.href).href);

@@ -107,7 +107,7 @@ test("a model is downloaded once, opens offline after a reload, and gives its sp
   assert.deepEqual(requests.filter(({ path }) => path.startsWith("/api/")).map(({ path }) => path), ["/api/models/owner/once/revision/main?blobs=true"]);
   assert.ok(!requests.some(({ path }) => path.includes("README")));
   const memory = await engines(page)[0].evaluate(async () => {
-    const { default: init } = await import(new URL("./polyglance_web.js", self.location.href).href);
+    const { default: init } = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });
   t.diagnostic(`${memory} bytes of WebAssembly memory for a file of ${WEIGHTS}`);
@@ -139,7 +139,7 @@ test("the module's memory never holds the model", async (t) => {
   const loaded = await load(page, name);
   assert.ok(loaded.embed, JSON.stringify(loaded));
   const memory = await engines(page)[0].evaluate(async () => {
-    const { default: init } = await import(new URL("./polyglance_web.js", self.location.href).href);
+    const { default: init } = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });
   t.diagnostic(`${memory} bytes of WebAssembly memory`);

@@ -138,7 +138,7 @@ export async function endWorker(page) {
 /** A panic in the engine of a debug build: in its own thread, or with `crashThread` in one that it waits for. */
 export async function crashWorker(page, message, crash = "crash") {
   const call = async ([crash, message]) => {
-    const engine = await import(new URL("./polyglance_web.js", self.location.href).href);
+    const engine = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     setTimeout(() => engine[crash](message));
   };
   await engines(page).at(-1).evaluate(call, [crash, message]);

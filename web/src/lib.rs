@@ -17,7 +17,8 @@ mod opfs;
 pub mod probe;
 pub mod worker;
 
-/// Starts rayon's threads. `worker.js` calls it where workers may share memory.
+/// Starts rayon's threads.
+#[cfg(feature = "threads")]
 pub use wasm_bindgen_rayon::init_thread_pool;
 
 /// Where panics are told, for all threads.

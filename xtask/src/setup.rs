@@ -95,10 +95,7 @@ pub(crate) fn debian_rust() -> Result<()> {
     if files.iter().all(|file| Path::new(file).exists()) {
         return Ok(());
     }
-    apt(
-        "Rust for wasm32 (or run `rustup component add rust-src`)",
-        &["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"],
-    )
+    apt("Rust for wasm32 (or run `rustup component add rust-src`)", &["rustc-web", "cargo-web", "rust-web-src", "rust-web-clippy"])
 }
 
 /// LLVM's linker, for a Rust that does not bring one.

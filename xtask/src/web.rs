@@ -15,7 +15,6 @@ use crate::{
     shell::{self, capture, root, target_dir},
 };
 
-mod memory;
 mod size;
 mod toolchain;
 
@@ -26,8 +25,23 @@ pub(crate) use toolchain::Toolchain;
 const WASM_BUDGET: u64 = 3_000_000;
 const DOWNLOAD_BUDGET: u64 = 10_000_000;
 
-/// Modules of the page: a crate, and its name as a file. The engine runs in a worker; the interface without it is small.
-const MODULES: [(&str, &str); 2] = [("polyglance-web", "polyglance_web"), ("polyglance-page", "polyglance_page")];
+/// What one run of cargo compiles.
+struct Compilation {
+    packages: &'static [&'static str],
+    has_threads: bool,
+    /// What cargo calls each file, and what its files in `dist/` are called.
+    modules: &'static [(&'static str, &'static str)],
+}
+
+/// The interface is small without the engine, which runs in a worker: with threads on pages that browsers let share memory, without on others.
+const COMPILATIONS: [Compilation; 2] = [
+    Compilation {
+        packages: &["polyglance-page", "polyglance-web"],
+        has_threads: false,
+        modules: &[("polyglance_page", "polyglance_page"), ("polyglance_web", "polyglance_web")],
+    },
+    Compilation { packages: &["polyglance-web"], has_threads: true, modules: &[("polyglance_web", "polyglance_web_threads")] },
+];
 
 /// What is put beside the WASM and its bindings, files and folders: where it is in the repository, and in `dist/`.
 const STATIC: [(&str, &str); 11] = [
@@ -45,8 +59,9 @@ const STATIC: [(&str, &str); 11] = [
     ("assets/demo", "demo"),
 ];
 
-/// Files of the npm package and the second form of the engine, which the page does not ask for.
-const NOT_FIRST: [&str; 6] = ["polyglance_web_unshared.wasm", "README.md", "package.json", "polyglance.d.ts", "example", "demo/README.md"];
+/// Files of the npm package and the engine's smaller form, which the page does not ask for.
+const NOT_FIRST: [&str; 7] =
+    ["polyglance_web.js", "polyglance_web_bg.wasm", "README.md", "package.json", "polyglance.d.ts", "example", "demo/README.md"];
 
 /// Crates that the size report names.
 const SHOWN_CRATES: usize = 25;
@@ -62,36 +77,44 @@ pub(crate) fn dist_dir() -> PathBuf {
 /// No toolchain for wasm32, a compile error, or a release build over its size budget.
 pub(crate) fn build(release: bool) -> Result<()> {
     let toolchain = Toolchain::find()?;
-    let mut command = toolchain.cargo("build");
-    command.args(MODULES.iter().flat_map(|(package, _)| ["--package", package]));
-    if release {
-        command.args(["--profile", "web"]);
-    }
-    shell::run(&mut command)?;
-
-    let compiled = target_dir().join(toolchain::TARGET).join(if release { "web" } else { "debug" });
     let dist = dist_dir();
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("{} could not be cleared", dist.display()))?;
     }
-    for (_, module) in MODULES {
-        let mut bindgen = Bindgen::new();
-        let wasm = compiled.join(module).with_extension("wasm");
-        if release {
-            println!("{module}, code by crate in kB:");
-            size::by_crate(&wasm)?.iter().take(SHOWN_CRATES).for_each(|(name, bytes)| println!("{:>8} {name}", bytes / 1000));
+    for compilation in &COMPILATIONS {
+        let compiled = compile(&toolchain, compilation, release)?;
+        for (file, name) in compilation.modules {
+            let wasm = compiled.join(file).with_extension("wasm");
+            if release {
+                println!("{name}, code by crate in kB:");
+                size::by_crate(&wasm)?.iter().take(SHOWN_CRATES).for_each(|(name, bytes)| println!("{:>8} {name}", bytes / 1000));
+            }
+            let mut bindgen = Bindgen::new();
+            bindgen.input_path(wasm).out_name(name).web(true)?.omit_default_module_path(false);
+            // Names of functions are for those who look for a crash, who build it themselves.
+            bindgen.remove_producers_section(true).remove_name_section(release).generate(&dist)?;
         }
-        bindgen.input_path(wasm).web(true)?.omit_default_module_path(false);
-        // Names of functions are for those who look for a crash, who build it themselves.
-        bindgen.remove_producers_section(true).remove_name_section(release).generate(&dist)?;
     }
-    memory::write_unshared(&dist, MODULES[0].1)?;
     for (from, to) in STATIC {
         copy(&root().join(from), &dist.join(to))?;
     }
     policy::write(&dist)?;
     write_service_worker(&dist)?;
     report_size(&dist, release)
+}
+
+/// The folder of the compiled modules, which are read before the next compilation: the engine's two forms have one name.
+fn compile(toolchain: &Toolchain, compilation: &Compilation, release: bool) -> Result<PathBuf> {
+    let mut command = if compilation.has_threads { toolchain.cargo_with_threads() } else { toolchain.cargo("build") };
+    command.args(compilation.packages.iter().flat_map(|package| ["--package", package]));
+    if compilation.has_threads {
+        command.args(["--features", "polyglance-web/threads"]);
+    }
+    if release {
+        command.args(["--profile", "web"]);
+    }
+    shell::run(&mut command)?;
+    Ok(target_dir().join(toolchain::TARGET).join(if release { "web" } else { "debug" }))
 }
 
 /// Copies a file, or all of a folder.

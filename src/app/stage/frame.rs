@@ -1,7 +1,8 @@
 //! The frame of the stage: what one sees, drags and pulls.
 
 use eframe::egui::{
-    Color32, CursorIcon, Event, EventFilter, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2, vec2,
+    Color32, CursorIcon, Event, EventFilter, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2,
+    vec2,
 };
 
 use super::super::canvas::{draw_grid, fitted, tag};

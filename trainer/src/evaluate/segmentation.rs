@@ -69,7 +69,8 @@ pub fn segment(
         let embeds = embed_classes(model, tokenizer, &prompts)?;
         parts.push(Part { language, prompts, embeds, tallies: Tallies::default() });
     }
-    let mut examples = data::examples(&options.pattern, &HttpOptions::default())?;
+    let http = HttpOptions::default();
+    let mut examples = data::examples(&options.pattern, &http)?;
     let mut left = options.scenes;
     while left > 0 {
         let read = examples.by_ref().take(CHUNK).collect::<Result<Vec<_>, _>>()?;
@@ -123,8 +124,7 @@ impl Tallies {
             let predicted: f64 = confusion.iter().filter_map(|row| row.get(place)).sum();
             let hit = confusion.get(place).and_then(|row| row.get(place)).copied().unwrap_or(0.0);
             let is_largest = largest.first() == Some(&place);
-            let guesses =
-                [(hit, predicted), (pixels / count, all / count), if is_largest { (*pixels, all) } else { (0.0, 0.0) }];
+            let guesses = [(hit, predicted), (pixels / count, all / count), if is_largest { (*pixels, all) } else { (0.0, 0.0) }];
             for ([intersection, union], (hit, predicted)) in self.by_class.entry(*class).or_default().iter_mut().zip(guesses) {
                 *intersection += hit;
                 *union += pixels + predicted - hit;

@@ -38,6 +38,14 @@ impl Toolchain {
         Ok(Self::Debian { linker: linker()? })
     }
 
+    /// `cargo build` for modules whose threads share one memory. Its artifacts stand beside those of the others: cargo tells them apart by their
+    /// flags.
+    pub(super) fn cargo_with_threads(&self) -> Command {
+        let mut command = self.cargo("build");
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals");
+        command
+    }
+
     /// `cargo <subcommand>` for the target.
     pub(crate) fn cargo(&self, subcommand: &str) -> Command {
         let mut command = match self {
