@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import { MANIFEST, SAMPLES, URL_OF_PAGE, caseOf, crashWorker, endWorker, engines, expected, imagePath, load, modelFiles, open, openBlank, relativeError } from "./support.mjs";
+import { MANIFEST, SAMPLES, URL_OF_PAGE, caseOf, crashWorker, endWorker, engines, expected, imagePath, load, modelFiles, open, openBlank, relativeError, untilEngines } from "./support.mjs";
 
 /** Of the manifest: a small photo-like image, and texts in three scripts. */
 const IMAGE = 3;
@@ -124,7 +124,7 @@ test("a file is read by the tensor, never whole", async () => {
     await model.embedTexts(["a"]);
     return files[index].size;
   });
-  const memory = await engines(page)[0].evaluate(async () => {
+  const memory = await engines(page).at(-1).evaluate(async () => {
     const { default: init } = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });
@@ -208,8 +208,7 @@ test("loading can be cancelled, and a closed model says that it is", async () =>
     return [...kinds, await waiting, await model.embedTexts(["a"]).catch(({ kind }) => kind)];
   });
   assert.deepEqual(kinds, ["cancelled", "closed", "closed"]);
-  await page.waitForTimeout(500);
-  assert.equal(engines(page).length, 0);
+  await untilEngines(page, 0);
   await page.close();
 });
 
@@ -249,7 +248,7 @@ for (const [name, kill, reason, prepare] of [
     assert.deepEqual([twice.kills, twice.kind], [0, "crashed"], JSON.stringify(twice));
     assert.match(twice.message, reason);
     assert.deepEqual(await embed(MANY, 0), once);
-    assert.equal(engines(page).length, 1);
+    await untilEngines(page, 1);
     await page.close();
   });
 }

@@ -10,8 +10,8 @@ import { SAMPLES, URL_OF_PAGE, engines, newContext } from "./support.mjs";
 /** For a machine with two slow cores and other things to do. */
 const PATIENCE = 60_000;
 
-/** What a browser says of its own graphics, which is not the page's doing. */
-const OF_THE_BROWSER = /GL Driver Message|software WebGL|willReadFrequently/;
+/** What a browser says of its own graphics, and how wasm-bindgen-rayon starts its workers: not the page's doing. */
+const NOT_OURS = /GL Driver Message|software WebGL|willReadFrequently|using deprecated parameters for the initialization function/;
 
 const SCREENSHOTS = process.env.POLYGLANCE_SCREENSHOTS ?? fileURLToPath(new URL("../../target/screenshots/", import.meta.url));
 
@@ -43,7 +43,7 @@ export class App {
 
   constructor(page) {
     this.page = page;
-    const complain = (text) => OF_THE_BROWSER.test(text) || this.complaints.push(text);
+    const complain = (text) => NOT_OURS.test(text) || this.complaints.push(text);
     page.on("console", (message) => ["error", "warning"].includes(message.type()) && complain(message.text()));
     page.on("pageerror", (error) => complain(error.message));
   }

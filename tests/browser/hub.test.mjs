@@ -106,7 +106,7 @@ test("a model is downloaded once, opens offline after a reload, and gives its sp
   assert.ok(requests.every(({ method, private: secret }) => method === "GET" && secret === undefined), JSON.stringify(requests));
   assert.deepEqual(requests.filter(({ path }) => path.startsWith("/api/")).map(({ path }) => path), ["/api/models/owner/once/revision/main?blobs=true"]);
   assert.ok(!requests.some(({ path }) => path.includes("README")));
-  const memory = await engines(page)[0].evaluate(async () => {
+  const memory = await engines(page).at(-1).evaluate(async () => {
     const { default: init } = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });
@@ -138,7 +138,7 @@ test("the module's memory never holds the model", async (t) => {
   const page = await openBlank();
   const loaded = await load(page, name);
   assert.ok(loaded.embed, JSON.stringify(loaded));
-  const memory = await engines(page)[0].evaluate(async () => {
+  const memory = await engines(page).at(-1).evaluate(async () => {
     const { default: init } = await import(new URL("./polyglance_web_threads.js", self.location.href).href);
     return (await init()).memory.buffer.byteLength;
   });

@@ -130,6 +130,15 @@ export function relativeError(a, b) {
 /** Workers with an engine in them, without those that compute for it. */
 export const engines = (page) => page.workers().filter((worker) => worker.url().endsWith("/worker.js"));
 
+/** Waits until there are that many: a worker that has threads takes seconds to go. */
+export async function untilEngines(page, count) {
+  const end = Date.now() + 60_000;
+  while (engines(page).length !== count) {
+    assert.ok(Date.now() < end, `${engines(page).length} engines, not ${count}`);
+    await page.waitForTimeout(100);
+  }
+}
+
 /** The end of a worker as the browser brings it about: without a word. */
 export async function endWorker(page) {
   await engines(page).at(-1).evaluate(() => self.close()).catch(() => {});

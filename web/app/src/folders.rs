@@ -40,8 +40,9 @@ async fn files(mut open: Vec<FileSystemEntry>) -> Result<Vec<File>, String> {
         if found.len() + open.len() > MOST_FILES {
             return Err(format!("the folder has more than {MOST_FILES} files; drop the checkpoint's own folder"));
         }
-        if let Some(folder) = entry.dyn_ref::<FileSystemDirectoryEntry>() {
-            let reader = folder.create_reader();
+        // Chromium does not name these classes, so that they cannot be asked for.
+        if entry.is_directory() {
+            let reader = entry.unchecked_ref::<FileSystemDirectoryEntry>().create_reader();
             loop {
                 // It gives them in pieces, an empty one last.
                 let read = |resolve, reject| reader.read_entries_with_callback_and_callback(&resolve, &reject);
@@ -51,7 +52,8 @@ async fn files(mut open: Vec<FileSystemEntry>) -> Result<Vec<File>, String> {
                 }
                 open.extend(piece.iter().map(|entry| entry.unchecked_into::<FileSystemEntry>()));
             }
-        } else if let Some(file) = entry.dyn_ref::<FileSystemFileEntry>() {
+        } else {
+            let file = entry.unchecked_ref::<FileSystemFileEntry>();
             let read = |resolve, reject| Ok(file.file_with_callback_and_callback(&resolve, &reject));
             found.push((entry.full_path(), promised(read).await.map_err(unreadable)?.unchecked_into::<File>()));
         }
