@@ -6,6 +6,9 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { best, openApp, samplePath } from "./app.mjs";
 
+/** Those that the app begins with. */
+const LABELS = 8;
+
 async function openClassify(options) {
   // High enough for all that stands beside the picture.
   const app = await openApp({ viewport: { width: 1280, height: 1000 }, ...options });
@@ -161,7 +164,7 @@ test("the table knows every picture, and exports tell all of it", async () => {
   assert.deepEqual([model, template, calibration], ["demo (emoji only)", "{}", null]);
   assert.deepEqual(pictures.map(({ picture }) => picture), names.map((name) => `${name}.jpg`));
   for (const [i, { labels }] of pictures.entries()) {
-    assert.equal(labels.length, 6);
+    assert.equal(labels.length, LABELS);
     assert.equal(best(labels), names[i]);
     for (const { logit, probability } of labels) assert.ok(Math.abs(probability - 1 / (1 + Math.exp(-logit))) < 1e-6);
     assert.ok(Math.abs(labels.reduce((sum, { share }) => sum + share, 0) - 1) < 1e-5);
@@ -170,9 +173,9 @@ test("the table knows every picture, and exports tell all of it", async () => {
   assert.equal(csv.name, "polyglance.csv");
   const lines = csv.bytes.toString().trimEnd().split("\r\n");
   assert.equal(lines[0], "picture,label,logit,probability,share,model,template,calibration");
-  assert.equal(lines.length, 1 + 3 * 6);
+  assert.equal(lines.length, 1 + 3 * LABELS);
   const { label, ...numbers } = pictures[1].labels[2];
-  const [, ...written] = lines[1 + 6 + 2].match(/^"rocket\.jpg","bicycle",([^,]+),([^,]+),([^,]+),"demo \(emoji only\)","\{\}",model$/);
+  const [, ...written] = lines[1 + LABELS + 2].match(/^"rocket\.jpg","bicycle",([^,]+),([^,]+),([^,]+),"demo \(emoji only\)","\{\}",model$/);
   assert.equal(label, "bicycle");
   // The same 32-bit numbers, which JSON writes with more digits.
   assert.deepEqual(written.map((number) => Math.fround(Number(number))), ["logit", "probability", "share"].map((name) => Math.fround(numbers[name])));

@@ -56,7 +56,7 @@ test("the wheel resizes what the pointer is at, a double click removes it", asyn
   };
   assert.ok((await turn(-100)) > 0.6);
   assert.ok((await turn(250)) < 0.5);
-  await app.page.mouse.dblclick(...(await onFrame(app, 0.5, 0.5)));
+  await app.page.mouse.dblclick(...(await onFrame(app, 0.5, 0.5)), { delay: 50 });
   await app.find("img", /^Stage: ($|;)/);
   await app.close();
 });

@@ -146,7 +146,7 @@ fn wasm_clippy(_: &mut Context) -> Result<()> {
         shell::run(command.args(arguments).args(["--", "-D", "warnings", "-A", "clippy::arc_with_non_send_sync"]))
     };
     clippy(&["--package", "polyglance", "--lib", "--no-default-features"])?;
-    clippy(&["--package", "polyglance-web"])
+    clippy(&["--package", "polyglance-web", "--package", "polyglance-page"])
 }
 
 /// Drives what was built in a headless Chromium.

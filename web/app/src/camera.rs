@@ -103,7 +103,7 @@ async fn connect(video: &HtmlVideoElement, state: &RefCell<State>) -> Result<(),
 
 fn stop(stream: &MediaStream) {
     for track in stream.get_tracks() {
-        if let Ok(track) = JsValue::from(track).dyn_into::<MediaStreamTrack>() {
+        if let Ok(track) = track.dyn_into::<MediaStreamTrack>() {
             track.stop();
         }
     }

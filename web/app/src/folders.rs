@@ -54,7 +54,10 @@ async fn files(mut open: Vec<FileSystemEntry>) -> Result<Vec<File>, String> {
             }
         } else {
             let file = entry.unchecked_ref::<FileSystemFileEntry>();
-            let read = |resolve, reject| Ok(file.file_with_callback_and_callback(&resolve, &reject));
+            let read = |resolve, reject| {
+                file.file_with_callback_and_callback(&resolve, &reject);
+                Ok(())
+            };
             found.push((entry.full_path(), promised(read).await.map_err(unreadable)?.unchecked_into::<File>()));
         }
     }

@@ -18,11 +18,13 @@ use web_sys::{Blob, ClipboardEvent, Event, File, HtmlAnchorElement, HtmlInputEle
 pub(crate) struct Page {
     inbox: Inbox,
     /// The input that was clicked last: the browser drops one that nobody holds, and its choice with it.
-    input: Option<(HtmlInputElement, Closure<dyn FnMut(Event)>)>,
+    input: Option<(HtmlInputElement, Listener)>,
     camera: Option<Camera>,
     _paste: Option<Closure<dyn FnMut(ClipboardEvent)>>,
     _folders: Option<folders::Listener>,
 }
+
+type Listener = Closure<dyn FnMut(Event)>;
 
 /// Where files arrive.
 #[derive(Clone)]
@@ -54,7 +56,7 @@ impl Page {
         adapt(&input);
         let inbox = self.inbox.clone();
         let chosen = input.clone();
-        let listener = Closure::<dyn FnMut(Event)>::new(move |_| {
+        let listener = Listener::new(move |_| {
             let files = chosen.files().map(|list| (0..list.length()).filter_map(|index| list.get(index)).collect());
             inbox.take(files.unwrap_or_default());
         });
@@ -124,7 +126,7 @@ impl Host for Page {
 
     fn languages(&self) -> Vec<String> {
         let languages = window().map(|window| window.navigator().languages()).unwrap_or_default();
-        languages.iter().filter_map(|language| JsValue::from(language).as_string()).collect()
+        languages.iter().filter_map(|language| language.as_string()).collect()
     }
 
     fn is_page(&self) -> bool {
