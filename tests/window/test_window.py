@@ -32,13 +32,15 @@ Node = collections.namedtuple("Node", "role name states rect")
 
 def setUpModule():
     reader, writer = os.pipe()
-    display = subprocess.Popen(["Xvfb", "-displayfd", str(writer), "-screen", "0", "1400x1000x24", "-nolisten", "tcp"], pass_fds=[writer])
+    # By default it begins anew whenever its last client leaves, and turns away who comes meanwhile.
+    options = ["-noreset", "-nolisten", "tcp", "-screen", "0", "1400x1000x24"]
+    display = subprocess.Popen(["Xvfb", "-displayfd", str(writer), *options], pass_fds=[writer])
     unittest.addModuleCleanup(display.wait)
     unittest.addModuleCleanup(display.terminate)
     os.close(writer)
     with os.fdopen(reader) as number:
         os.environ["DISPLAY"] = ":" + number.readline().strip()
-    manager = subprocess.Popen(["openbox"])
+    manager = subprocess.Popen(["openbox"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     unittest.addModuleCleanup(manager.wait)
     unittest.addModuleCleanup(manager.terminate)
     # Programs describe themselves only where somebody listens.
@@ -81,13 +83,10 @@ class Window:
 
     def nodes(self):
         """Everything shown, in reading order."""
-        desktop = Atspi.get_desktop(0)
-        programs = [desktop.get_child_at_index(i) for i in range(desktop.get_child_count())]
-        nodes = []
-        for program in programs:
-            if program and program.get_process_id() == self.process.pid:
-                program.clear_cache()
-                collect(program, nodes)
+        desktop, nodes = Atspi.get_desktop(0), []
+        desktop.clear_cache()
+        for program in children(desktop):
+            collect(program, nodes, self.process.pid)
         return nodes
 
     def find(self, role, name):
@@ -175,19 +174,23 @@ class Window:
         return self.process.wait(PATIENCE)
 
 
-def collect(accessible, nodes):
+def children(accessible):
+    return [accessible.get_child_at_index(index) for index in range(accessible.get_child_count())]
+
+
+def collect(accessible, nodes, process):
+    """Adds what is shown there by a process. What goes away, or becomes something else, while it is read is left out."""
     try:
+        if accessible is None or accessible.get_process_id() != process:
+            return
         node = read(accessible)
+        below = children(accessible)
     except GLib.Error:
-        # It went away, or became something else, while it was read.
         return
     if node:
         nodes.append(node)
-    for index in range(accessible.get_child_count()):
-        child = accessible.get_child_at_index(index)
-        # It may have gone since it was counted.
-        if child:
-            collect(child, nodes)
+    for child in below:
+        collect(child, nodes, process)
 
 
 def read(accessible):
@@ -327,4 +330,8 @@ class WindowTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    unittest.main(testRunner=unittest.TextTestRunner(stream=sys.stdout, verbosity=2))
+    outcome = unittest.main(testRunner=unittest.TextTestRunner(stream=sys.stdout, verbosity=2), exit=False).result
+    failed = len(outcome.failures) + len(outcome.errors)
+    # In the form of TAP, which `cargo xtask test` reads.
+    print(f"# pass {outcome.testsRun - failed}\n# fail {failed}")
+    sys.exit(failed > 0)

@@ -181,7 +181,7 @@ fn window(context: &mut Context) -> Result<()> {
     let mut counts = Counts::default();
     let passed = run_lines(&mut command, |line| {
         println!("{line}");
-        counts += Counts::parse_unittest(line);
+        counts += Counts::parse_tap(line);
     })?;
     context.counts += counts;
     if !passed || counts.passed == 0 {
