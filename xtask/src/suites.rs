@@ -43,14 +43,20 @@ struct Suite {
     run: fn(&mut Context) -> Result<()>,
     /// Whether CI fails when this suite is skipped. Not so for tools that Debian does not package.
     required: bool,
+    /// Whether it runs with `--full`, or when it is named, only.
+    is_long: bool,
 }
 
 const fn suite(name: &'static str, run: fn(&mut Context) -> Result<()>) -> Suite {
-    Suite { name, run, required: true }
+    Suite { name, run, required: true, is_long: false }
 }
 
 const fn optional(name: &'static str, run: fn(&mut Context) -> Result<()>) -> Suite {
-    Suite { name, run, required: false }
+    Suite { name, run, required: false, is_long: false }
+}
+
+const fn long(name: &'static str, run: fn(&mut Context) -> Result<()>) -> Suite {
+    Suite { name, run, required: true, is_long: true }
 }
 
 /// In the order they run: cheap ones first, the tests last. Suites that compile the same units stand side by side.
@@ -67,7 +73,8 @@ const SUITES: [Suite; 13] = [
     // Without a driver the tests of the GPU backend skip themselves.
     suite("vulkan", |_| setup::vulkan()),
     suite("browser", browser),
-    suite("window", window),
+    // Not steady enough yet on a loaded machine to hold up everything else.
+    long("window", window),
     suite("test", tests),
 ];
 
@@ -80,7 +87,8 @@ pub(crate) fn run(names: &[&str], full: bool) -> Result<ExitCode> {
         bail!("there is no suite {unknown:?}; there are {}", SUITES.map(|suite| suite.name).join(", "));
     }
     let mut context = Context { full, counts: Counts::default(), log: String::new() };
-    let chosen = SUITES.iter().filter(|suite| names.is_empty() || names.contains(&suite.name));
+    let is_chosen = |suite: &&Suite| if names.is_empty() { full || !suite.is_long } else { names.contains(&suite.name) };
+    let chosen = SUITES.iter().filter(is_chosen);
     let entries: Vec<Entry> = chosen.map(|suite| run_suite(suite, &mut context)).collect();
     let summary = report::summary(&entries, context.counts);
     if !context.log.is_empty() {
