@@ -91,11 +91,14 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         resampling: arguments.resampling,
         seed: SEED,
     };
-    let mut rows = Vec::new();
-    for folder in std::iter::once(&arguments.model).chain(&arguments.beside) {
+    let (mut rows, mut segmentation) = (Vec::new(), Vec::new());
+    for (place, folder) in std::iter::once(&arguments.model).chain(&arguments.beside).enumerate() {
         let (mut model, tokenizer) = open(folder, arguments).with_context(|| folder.display().to_string())?;
         let (name, config) = (name(folder), *model.config());
         rows.extend(take(&mut model, &name, &config.vision, &tokenizer, &exam, &held_out, &options)?);
+        if place == 0 && arguments.segmentation > 0 {
+            segmentation = segmented(&mut model, &tokenizer, classes.as_ref(), arguments)?;
+        }
     }
     rows.extend(arguments.pixels.as_deref().map(|pattern| pixels(pattern, &exam, &held_out)).transpose()?);
     let report = Report {
@@ -104,7 +107,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         images: held_out.images.len(),
         skipped: held_out.bad.len(),
         comparisons: compare(&rows, &held_out, SEED)?,
-        segmentation: segmentation(classes.as_ref(), arguments)?,
+        segmentation,
         rows,
     };
     if arguments.json {
@@ -115,19 +118,20 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn segmentation(classes: Option<&ClassList>, arguments: &Arguments) -> anyhow::Result<Vec<Segmentation>> {
-    if arguments.segmentation == 0 {
-        return Ok(Vec::new());
-    }
+fn segmented(
+    model: &mut Encoder,
+    tokenizer: &Tokenizer,
+    classes: Option<&ClassList>,
+    arguments: &Arguments,
+) -> anyhow::Result<Vec<Segmentation>> {
     let classes = classes.context("segmentation needs the names of the classes: --classes")?;
-    let (mut model, tokenizer) = open(&arguments.model, arguments)?;
     let options = SegmentationOptions {
         pattern: arguments.data.clone(),
         scenes: arguments.segmentation,
         languages: arguments.languages.clone(),
         resampling: arguments.resampling,
     };
-    let parts = segment(&mut model, &tokenizer, classes, &options)?;
+    let parts = segment(model, tokenizer, classes, &options)?;
     anyhow::ensure!(!parts.is_empty(), "{} has no scene with masks of two or more things that have names", arguments.data);
     Ok(parts)
 }

@@ -31,11 +31,18 @@ pub struct Region {
     pub glyph: Option<String>,
 }
 
+impl Region {
+    /// Its class, by its glyph where it has one.
+    pub fn class(&self) -> Option<&str> {
+        self.glyph.as_deref().or(self.label.as_deref())
+    }
+}
+
 impl Metadata {
-    /// The image's class: its own label, or the glyph or label of its only region.
+    /// The image's class: its own label, or that of its only region.
     pub fn class(&self) -> Option<&str> {
         let only = match self.regions.as_slice() {
-            [region] => region.glyph.as_deref().or(region.label.as_deref()),
+            [region] => region.class(),
             _ => None,
         };
         self.label.as_deref().or(only)

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::classes::{ClassList, Prompts};
 use super::embedder::{Embedder, embed_classes};
 use super::{EvaluationError, parallel_map};
-use crate::data::{self, Example, HttpOptions};
+use crate::data::{self, Example, HttpOptions, Region};
 use crate::synth::Mask;
 
 /// Segmentation in one language: intersections and unions are summed over all scenes for each class, and their ratios averaged over classes.
@@ -151,8 +151,8 @@ struct Masked {
 
 #[derive(Deserialize)]
 struct MaskedRegion {
-    label: Option<String>,
-    glyph: Option<String>,
+    #[serde(flatten)]
+    region: Region,
     mask: Option<Mask>,
 }
 
@@ -162,9 +162,9 @@ impl Scene {
         let masked: Masked = serde_json::from_slice(example.metadata.as_deref()?).ok()?;
         let pixels = decode(&example.image, &Limits::current()).ok()?.pixels;
         let size = [pixels.height() as usize, pixels.width() as usize];
-        let thing = |region: MaskedRegion| {
-            let mask = region.mask.filter(|mask| mask.size == size)?;
-            Some((region.glyph.or(region.label)?, mask.decode()?))
+        let thing = |MaskedRegion { region, mask }| {
+            let mask: Mask = mask.filter(|mask: &Mask| mask.size == size)?;
+            Some((region.class()?.to_owned(), mask.decode()?))
         };
         let things: Vec<_> = masked.regions.into_iter().filter_map(thing).collect();
         (things.len() > 1).then(|| Self { name: example.name.clone(), pixels, things })
