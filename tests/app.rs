@@ -203,6 +203,40 @@ fn every_view_of_patches_is_shown_and_saved() {
 }
 
 #[test]
+fn pictures_are_looked_at_together() {
+    let mut app = Driven::new("", "en");
+    app.add("assets/demo/samples/castle.jpg");
+    app.read("castle.jpg");
+    app.click("Features");
+    let alone = app.saved("Save PNG", |_| true).1;
+    app.add("assets/demo/samples/pizza.jpg");
+    app.read("pizza.jpg · ");
+    let differs = |app: &mut Driven, name: &str, from: &[u8]| app.saved("Save PNG", |(file, png)| file == name && png != from).1;
+    let pizza = differs(&mut app, "pizza-pca.png", &[]);
+    app.click("The same colours in all pictures");
+    let shared = differs(&mut app, "pizza-pca.png", &pizza);
+    app.click("Foreground only");
+    differs(&mut app, "pizza-pca.png", &shared);
+    app.click("Foreground only");
+    app.click("castle.jpg");
+    differs(&mut app, "castle-pca.png", &alone);
+    // A patch that is clicked in one picture is looked for in the other.
+    app.click("Similarity");
+    app.read("castle.jpg · ");
+    let middle = differs(&mut app, "castle-similar.png", &[]);
+    let place = app.harness.get_by_label_contains("castle.jpg · ").rect().lerp_inside(Vec2::splat(0.1));
+    app.harness.hover_at(place);
+    differs(&mut app, "castle-similar.png", &middle);
+    app.harness.drag_at(place);
+    app.harness.drop_at(place);
+    app.read("Compared with the patch that was clicked in castle.jpg");
+    app.click("pizza.jpg");
+    let of_castle = differs(&mut app, "pizza-similar.png", &[]);
+    app.click("Reset");
+    differs(&mut app, "pizza-similar.png", &of_castle);
+}
+
+#[test]
 fn the_interface_speaks_japanese() {
     let mut app = Driven::new("", "ja-JP");
     app.read("ステージ");

@@ -192,12 +192,15 @@ fn what_is_known_is_not_computed_again() {
 fn views_are_maps_of_the_patches() {
     let mut app = app();
     app.open(&model("naflex"));
-    let (job, bulk) = add(1, "05_landscape_640x480.png");
-    app.ask(job, bulk);
+    for (image, file) in [(1, "05_landscape_640x480.png"), (2, "03_square_128x128.png")] {
+        let (job, bulk) = add(image, file);
+        app.ask(job, bulk);
+    }
     let phrases = vec![vec!["a cat".to_owned()], vec!["空".to_owned(), "sky".to_owned()]];
     let views = [
-        (ViewOf::Components(3), 3),
-        (ViewOf::Similar { row: 6, col: 8 }, 1),
+        (ViewOf::Components { count: 3, with: Vec::new(), foreground: false }, 3),
+        (ViewOf::Components { count: 3, with: vec![2], foreground: true }, 3),
+        (ViewOf::Similar { of: 1, place: [1.0, 0.99] }, 1),
         (ViewOf::Phrases(phrases), 2),
         (ViewOf::Groups(4), 1),
         (ViewOf::Attention, 2),
@@ -213,10 +216,14 @@ fn views_are_maps_of_the_patches() {
             assert!((cosines[62] - 1.0).abs() < 1e-6);
         }
     }
-    let outside =
-        ViewJob { image: 1, max_num_patches: Some(64), layer: None, mask_outliers: false, view: ViewOf::Similar { row: 0, col: 9 } };
-    let reply = app.ask(Job::View(outside), Vec::new());
-    assert_eq!(failure(&reply).kind, FailureKind::Input);
+    let similar = |of, place| {
+        let view = ViewOf::Similar { of, place };
+        Job::View(ViewJob { image: 1, max_num_patches: Some(64), layer: None, mask_outliers: false, view })
+    };
+    assert_eq!(failure(&app.ask(similar(1, [0.5, 1.1]), Vec::new())).kind, FailureKind::Input);
+    assert_eq!(failure(&app.ask(similar(3, [0.5, 0.5]), Vec::new())).kind, FailureKind::UnknownImage);
+    let other: Vec<f32> = bytemuck::pod_collect_to_vec(&app.ask(similar(2, [0.5, 0.5]), Vec::new()).bulk);
+    assert!(other.len() == 63 && other.iter().all(|cosine| *cosine < 0.999_99));
 }
 
 #[test]

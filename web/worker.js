@@ -39,10 +39,18 @@ function lock(name, mode) {
   });
 }
 
+/** Whether a function that returns `f32x4.relaxed_madd` of zeros is valid here. */
+function hasRelaxedSimd() {
+  const zeros = [0x41, 0x00, 0xfd, 0x0f];
+  const body = [0x00, ...zeros, ...zeros, ...zeros, 0xfd, 0x85, 0x02, 0x0b];
+  const sections = [0x01, 0x05, 0x01, 0x60, 0x00, 0x01, 0x7b, 0x03, 0x02, 0x01, 0x00, 0x0a, body.length + 2, 0x01, body.length, ...body];
+  return WebAssembly.validate(Uint8Array.of(0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, ...sections));
+}
+
 async function start(lock) {
   await hold(lock);
-  // Where workers may share memory, all cores compute.
-  const module = self.crossOriginIsolated ? "./polyglance_web_threads.js" : "./polyglance_web.js";
+  // Where workers may share memory, all cores compute. That form multiplies and adds at once, too.
+  const module = self.crossOriginIsolated && hasRelaxedSimd() ? "./polyglance_web_threads.js" : "./polyglance_web.js";
   const { default: init, Engine, initThreadPool, tellDeaths } = await import(module);
   await init();
   tellDeaths(lock);

@@ -19,8 +19,8 @@ pub(super) fn scores(reply: &Reply) -> Option<Scores> {
 
 /// Reads an answer to a view.
 pub(super) fn patch_map(reply: &Reply) -> Option<PatchMap> {
-    let News::Map { rows, cols, channels, outliers } = &reply.news else { return None };
+    let News::Map { rows, cols, channels, ranges, outliers } = &reply.news else { return None };
     let values: Vec<f32> = bytemuck::pod_collect_to_vec(&reply.bulk);
-    let map = Map { grid: Grid { rows: *rows, cols: *cols }, channels: *channels, values };
+    let map = Map { grid: Grid { rows: *rows, cols: *cols }, channels: *channels, values, ranges: ranges.clone() };
     (map.values.len() == rows * cols * channels).then(|| PatchMap { map, outliers: outliers.clone() })
 }

@@ -4,7 +4,7 @@ mod view;
 
 use eframe::egui::{
     CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, Role, Sense, Slider, Stroke, StrokeKind, TextEdit,
-    TextureOptions, Ui, WidgetInfo, pos2,
+    TextureOptions, Ui, WidgetInfo, vec2,
 };
 
 use image::codecs::png::PngEncoder;
@@ -13,6 +13,7 @@ use self::view::{Kind, Settings};
 use super::answers::{PatchMap, patch_map};
 use super::canvas::{Layer, draw_grid, fitted, tag, whole};
 use super::desk::Desk;
+use super::labels::alone;
 use super::layout::{column, foot};
 use super::pictures::Picture;
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
@@ -33,15 +34,24 @@ pub(super) struct FeatureViews {
     layer: Layer,
     /// What the layer shows. Its colours have gone there.
     painted: Option<(Question, Look, Painted)>,
-    /// The patch that was clicked, as shares of the picture.
-    pinned: Option<[f32; 2]>,
-    pointed: Option<[f32; 2]>,
+    /// The patch that was clicked, which may be in another picture.
+    pinned: Option<Patch>,
+    /// The patch under the pointer.
+    pointed: Option<Patch>,
+}
+
+/// A picture and the middle of one of its patches, as shares of its width and height.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Patch {
+    image: u64,
+    place: [f32; 2],
 }
 
 #[derive(Clone, Debug, PartialEq)]
 struct Question {
     epoch: u32,
-    version: u32,
+    /// Of all pictures that the job is about.
+    versions: Vec<u32>,
     job: ViewJob,
 }
 
@@ -76,19 +86,34 @@ impl FeatureViews {
     }
 
     fn asked(&self, desk: &Desk, image: u64, view: ViewOf) -> Question {
-        Question { epoch: desk.model.epoch, version: desk.pictures.version(image), job: self.job(image, view) }
+        let others: &[u64] = match &view {
+            ViewOf::Components { with, .. } => with,
+            ViewOf::Similar { of, .. } => std::slice::from_ref(of),
+            _ => &[],
+        };
+        let versions = std::iter::once(&image).chain(others).map(|image| desk.pictures.version(*image)).collect();
+        Question { epoch: desk.model.epoch, versions, job: self.job(image, view) }
     }
 
     /// The question that the settings ask of a picture; none while something is missing.
     fn question(&self, desk: &Desk) -> Option<Question> {
         let image = desk.pictures.chosen()?.image;
-        let grid = self.answered(image).map(|(_, map)| map.map.grid);
-        let place = self.pointed.or(self.pinned).unwrap_or([0.5, 0.5]);
-        // The grid is known once the picture was looked at; until then the patch is guessed from a square.
-        let (rows, cols) = grid.map_or((1, 1), |grid| (grid.rows, grid.cols));
-        let of = |share: f32, count: usize| ((share * count as f32) as usize).min(count.saturating_sub(1));
-        let patch = ViewOf::Similar { row: of(place[1], rows), col: of(place[0], cols) };
-        let view = self.settings.view(patch)?;
+        let settings = &self.settings;
+        let view = match settings.kind {
+            Kind::Components => {
+                let others = desk.pictures.all().iter().map(|picture| picture.image).filter(|other| *other != image);
+                let with = if settings.shares_colours { others.collect() } else { Vec::new() };
+                ViewOf::Components { count: 3, with, foreground: settings.is_foreground }
+            }
+            Kind::Similar => {
+                let Patch { image, place } = self.pointed.or(self.pinned).unwrap_or(Patch { image, place: [0.5, 0.5] });
+                ViewOf::Similar { of: image, place }
+            }
+            Kind::Groups => ViewOf::Groups(settings.groups),
+            Kind::Attention => ViewOf::Attention,
+            Kind::Phrase => ViewOf::Phrases(alone(&[settings.phrase()?.to_owned()])),
+            Kind::Segment => ViewOf::Phrases(alone(settings.phrases()?)),
+        };
         Some(self.asked(desk, image, view))
     }
 
@@ -96,6 +121,7 @@ impl FeatureViews {
         if desk.model.info.is_none() {
             return;
         }
+        self.pinned = self.pinned.filter(|patch| desk.pictures.get(patch.image).is_some());
         if let Some(question) = self.question(desk) {
             let engine = &mut desk.engine;
             self.map.want(question, |question| engine.send(Job::View(question.job.clone()), Vec::new()));
@@ -139,7 +165,23 @@ impl FeatureViews {
     fn kind_ui(&mut self, ui: &mut Ui, desk: &Desk) {
         let settings = &mut self.settings;
         match settings.kind {
-            Kind::Similar => drop(ui.label(desk.text(Text::PointAt))),
+            Kind::Components => {
+                ui.checkbox(&mut settings.is_foreground, desk.text(Text::Foreground)).on_hover_text(desk.text(Text::ForegroundHint));
+                ui.add_enabled_ui(desk.pictures.all().len() > 1, |ui| {
+                    ui.checkbox(&mut settings.shares_colours, desk.text(Text::SharedColours)).on_hover_text(desk.text(Text::SharedColoursHint));
+                });
+            }
+            Kind::Similar => {
+                ui.label(desk.text(Text::PointAt));
+                if let Some(picture) = self.pinned.and_then(|patch| desk.pictures.get(patch.image)) {
+                    ui.horizontal_wrapped(|ui| {
+                        ui.label(RichText::new(desk.fill(Text::ComparedWith, &[&picture.name])).small().weak());
+                        if ui.small_button(desk.text(Text::Reset)).clicked() {
+                            self.pinned = None;
+                        }
+                    });
+                }
+            }
             Kind::Groups => drop(ui.add(Slider::new(&mut settings.groups, 2..=16).text(desk.text(Text::Count)))),
             Kind::Phrase => {
                 let field = TextEdit::singleline(&mut settings.phrase).hint_text(desk.text(Text::WordHint)).desired_width(f32::INFINITY);
@@ -159,7 +201,6 @@ impl FeatureViews {
                 });
                 choice.response.accessible_name(desk.text(Text::Head));
             }
-            Kind::Components => {}
         }
     }
 
@@ -216,28 +257,33 @@ impl FeatureViews {
         let Some(picture) = desk.pictures.chosen() else { return };
         let rect = fitted(picture.preview.aspect_ratio(), ui.available_rect_before_wrap());
         let response = ui.interact(rect, ui.scope_id().with("features picture"), Sense::click());
-        let share = |place: Pos2| [(place.x - rect.left()) / rect.width(), (place.y - rect.top()) / rect.height()];
-        self.pointed = response.hover_pos().map(share).filter(|_| self.settings.kind == Kind::Similar);
+        let grid = self.answered(picture.image).map(|(_, map)| map.map.grid);
+        let patch_at = |place: Pos2| {
+            let share = (place - rect.min) / rect.size();
+            let place = grid?.middle_of(grid?.cell_at([share.x, share.y].map(f64::from))?).map(|share| share as f32);
+            Some(Patch { image: picture.image, place })
+        };
+        self.pointed = response.hover_pos().and_then(patch_at).filter(|_| self.settings.kind == Kind::Similar);
         if response.clicked() {
             self.pinned = self.pointed;
         }
         self.paint_map(ui, picture);
         ui.painter().image(picture.preview.id(), rect, whole(), Color32::WHITE);
-        let answered = self.answered(picture.image);
-        let grid = answered.map(|(_, map)| map.map.grid);
         let patches = grid.map(|Grid { rows, cols }| format!(" · {rows} × {cols} {}", desk.text(Text::Grid).to_lowercase()));
         let line = format!("{}{}", picture.name, patches.unwrap_or_default());
         response.widget_info(|| WidgetInfo::labeled(Role::Image, true, line.clone()));
-        let Some((question, map)) = answered else { return };
+        let Some((question, PatchMap { map, .. })) = self.answered(picture.image) else { return };
         self.layer.draw(ui.painter(), rect, self.settings.opacity);
-        let grid = [map.map.grid.rows, map.map.grid.cols];
+        let Grid { rows, cols } = map.grid;
         if self.settings.shows_grid {
-            draw_grid(ui.painter(), rect, grid, Color32::from_rgba_unmultiplied(127, 127, 127, 110));
+            draw_grid(ui.painter(), rect, [rows, cols], Color32::from_rgba_unmultiplied(127, 127, 127, 110));
         }
-        if let ViewOf::Similar { row, col } = question.job.view {
-            let step = [rect.width() / grid[1] as f32, rect.height() / grid[0] as f32];
-            let corner = pos2(rect.left() + col as f32 * step[0], rect.top() + row as f32 * step[1]);
-            let patch = Rect::from_min_size(corner, step.into());
+        if let ViewOf::Similar { of, place } = question.job.view
+            && of == picture.image
+            && let Some([row, col]) = map.grid.cell_at(place.map(f64::from))
+        {
+            let step = rect.size() / vec2(cols as f32, rows as f32);
+            let patch = Rect::from_min_size(rect.min + step * vec2(col as f32, row as f32), step);
             ui.painter().rect_stroke(patch, 0.0, Stroke::new(2.0, Color32::WHITE), StrokeKind::Inside);
         }
         tag(ui.painter(), rect, &line);

@@ -96,9 +96,13 @@ impl Pictures {
         (times.len() > 1 && span > 0.0).then(|| (times.len() - 1) as f64 / span)
     }
 
+    pub(super) fn get(&self, image: u64) -> Option<&Picture> {
+        self.shown.iter().find(|picture| picture.image == image)
+    }
+
     /// Counts the changes of a picture.
     pub(super) fn version(&self, image: u64) -> u32 {
-        self.shown.iter().find(|picture| picture.image == image).map_or(0, |picture| picture.version)
+        self.get(image).map_or(0, |picture| picture.version)
     }
 
     pub(super) fn remove(&mut self, engine: &mut Engine, image: u64) {
@@ -138,7 +142,7 @@ impl Pictures {
     }
 
     pub(super) fn chosen(&self) -> Option<&Picture> {
-        self.shown.iter().find(|picture| Some(picture.image) == self.chosen)
+        self.get(self.chosen?)
     }
 
     /// Chooses the picture this many places further, if there is one.

@@ -184,6 +184,10 @@ strings! {
     View: "View", "表示";
     ViewPca: "Principal components", "主成分";
     ViewPcaHint: "The three directions in which patches differ most, as red, green and blue", "パッチの違いが最大の3方向を赤・緑・青で表示";
+    Foreground: "Foreground only", "前景のみ";
+    ForegroundHint: "Leaves out what surrounds things, and colours what is left", "背景を除き、残りを色分けします";
+    SharedColours: "The same colours in all pictures", "全画像で同じ色";
+    SharedColoursHint: "One colour means the same in each of them", "どの画像でも同じ色が同じ意味になります";
     ViewSimilar: "Similarity", "類似度";
     ViewSimilarHint: "How like each patch is to the one under the pointer", "ポインタの下のパッチとの類似度";
     ViewPhrase: "Phrase", "フレーズ";
@@ -205,7 +209,8 @@ strings! {
     Head: "Head", "ヘッド";
     SavePng: "Save PNG", "PNGを保存";
     SaveNpy: "Save features (.npy)", "特徴を保存 (.npy)";
-    PointAt: "Point at a patch; click to keep it.", "パッチを指してください。クリックで固定します。";
+    PointAt: "Point at a patch. Click to keep it, for other pictures too.", "パッチを指してください。クリックで固定し、他の画像とも比べられます。";
+    ComparedWith: "Compared with the patch that was clicked in {}", "{}でクリックしたパッチと比較中";
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@ use anyhow::{Context, Result};
 use clap::Args;
 use image::{ImageEncoder, RgbImage, codecs::png::PngEncoder};
 use polyglance::encoder::HiddenLayer;
-use polyglance::image::{Grid, Patches};
 use polyglance::kernels::Size;
 use polyglance::platform::block_on;
-use polyglance::tasks::dense::{Interpolation, Map, Palette, PatchFeatures, View, blend, hue};
+use polyglance::tasks::dense::{Components, Interpolation, Map, Palette, PatchFeatures, View, blend, hue};
 use polyglance::tasks::{Classifier, write_npy};
 use polyglance::text::parse_labels;
 use polyglance::weights::PendingFile;
@@ -18,7 +17,7 @@ use polyglance::weights::PendingFile;
 use super::args::{DeviceArgs, HubArgs, ImageArgs, TextArgs};
 use super::console::{note, print};
 use super::exit::Outcome;
-use super::inputs;
+use super::inputs::{self, Picture};
 use super::model::Model;
 use super::pictures::Preprocessing;
 use super::table::Table;
@@ -28,7 +27,7 @@ const EXAMPLES: &str = "\
 What is written:
   .png  the view in colours over the picture, at the picture's size
   .npy  f32 [rows, cols, values] for the patches: without a view the features themselves, for
-        --pca its coordinates, for --similar one cosine, for --heatmap and --segment a logit for
+        --pca its coordinates (NaN behind things with --foreground), for --similar one cosine, for --heatmap and --segment a logit for
         each phrase, for --kmeans the number of the group, for --attention a weight for each head
 
 Phrases are compared with patches that went through the pooling head one by one; scores of whole
@@ -39,7 +38,9 @@ Examples:
   polyglance features street.jpg --pca 3 --max-num-patches 1024 -o pca.png -m ./my-model
   polyglance features street.jpg --heatmap \"a red bicycle\" -o bicycle.png -m ./my-model
   polyglance features street.jpg --segment \"road,car,sky\" -o segments.png -m ./my-model
-  polyglance features street.jpg --similar 320,200 -o similar.png -m ./my-model";
+  polyglance features street.jpg --similar 320,200 -o similar.png -m ./my-model
+  polyglance features street.jpg --similar 64,64 --with wheel.jpg -o wheels.png -m ./my-model
+  polyglance features cat1.jpg --pca 3 --foreground --with cat2.jpg -o cat1.png -m ./my-model";
 
 /// Show what the patches of a picture say: features, similarities, phrases, groups, attention.
 #[derive(Args, Debug)]
@@ -61,6 +62,14 @@ pub(crate) struct FeaturesArgs {
     /// How like each patch is to the one at this pixel of the picture, counted from its upper left corner.
     #[arg(long, value_name = "X,Y")]
     similar: Option<Point>,
+
+    /// With --pca: leave out what surrounds things, and fit to what is left.
+    #[arg(long, requires = "pca", conflicts_with_all = ["similar", "heatmap", "segment", "kmeans", "attention"])]
+    foreground: bool,
+
+    /// Another picture: --pca is fitted to both, so that a colour means the same in both (may be repeated); --similar X,Y is a pixel of it.
+    #[arg(long, value_name = "IMAGE", conflicts_with_all = ["heatmap", "segment", "kmeans", "attention"])]
+    with: Vec<PathBuf>,
 
     /// How well each patch fits a phrase in any language.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
@@ -143,21 +152,28 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<Outcome> {
     let labels =
         args.segment.as_deref().map(|list| parse_labels(list).map_err(|error| UsageError(format!("--segment: {error}")))).transpose()?;
     let phrases = labels.or_else(|| args.heatmap.clone().map(|phrase| vec![phrase]));
+    if args.pca.is_none() && args.with.len() > usize::from(args.similar.is_some()) {
+        return Err(UsageError("--with needs --pca or, once, --similar".to_owned()).into());
+    }
     let picture = inputs::single(&args.image)?;
+    let others = args.with.iter().map(|path| inputs::single(path)).collect::<Result<Vec<_>>>()?;
     let file = PendingFile::create(&args.output)?;
     let interrupt = Interrupt::install(file.temporary_path().to_owned())?;
     let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
-    let decoded = preprocessing.decode(&picture)?;
-    decoded.warnings.iter().for_each(|warning| note(&format!("{}: {warning}", args.image.display())));
-    let patches = preprocessing.cut(&decoded.pixels)?;
+    let mut look = |picture: &Picture| {
+        interrupt.check()?;
+        Look::at(picture, args, &mut model, &preprocessing)
+    };
+    let mut first = look(&picture)?;
+    let others = others.iter().map(look).collect::<Result<Vec<_>>>()?;
     interrupt.check()?;
-    let map = map(args, &mut model, patches, &decoded.pixels, phrases.as_deref())?;
+    let map = map(args, &mut model, &mut first, &others, phrases.as_deref())?;
     interrupt.check()?;
     match format {
         Format::Npy => file.commit(|writer| write_npy(writer, &[map.grid.rows, map.grid.cols, map.channels], &[&map.values]))?,
         Format::Png => {
-            let png = encoded(&painted(args, &map, &decoded.pixels, phrases.as_deref())?)?;
+            let png = encoded(&painted(args, &map, &first.pixels, phrases.as_deref())?)?;
             file.commit(|writer| writer.write_all(&png))?;
         }
     }
@@ -181,24 +197,45 @@ fn format(args: &FeaturesArgs) -> Result<Format, UsageError> {
     }
 }
 
-/// Encodes the picture and makes the map that was asked for.
-fn map(args: &FeaturesArgs, model: &mut Model, patches: Patches, pixels: &RgbImage, phrases: Option<&[String]>) -> Result<Map> {
-    let classifier = phrases.map(|phrases| classifier(args, model, phrases)).transpose()?;
-    let layer = args.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
-    let encode = PatchFeatures::encode(&mut model.encoder, patches, layer);
-    let mut features = block_on(encode).with_context(|| args.image.display().to_string())?;
-    if let Some(classifier) = &classifier {
-        block_on(features.embed(&mut model.encoder))?;
-        return Ok(features.map(View::Phrases(classifier))?);
+/// A picture that was encoded.
+struct Look {
+    pixels: RgbImage,
+    features: PatchFeatures,
+}
+
+impl Look {
+    fn at(picture: &Picture, args: &FeaturesArgs, model: &mut Model, preprocessing: &Preprocessing) -> Result<Self> {
+        let name = picture.path.display().to_string();
+        let decoded = preprocessing.decode(picture)?;
+        decoded.warnings.iter().for_each(|warning| note(&format!("{name}: {warning}")));
+        let patches = preprocessing.cut(&decoded.pixels)?;
+        let layer = args.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
+        let mut features = block_on(PatchFeatures::encode(&mut model.encoder, patches, layer)).context(name)?;
+        // Phrases and attention are of the features as they are.
+        if args.heatmap.is_none() && args.segment.is_none() && !args.attention {
+            leave_out_outliers(args, &mut features)?;
+        }
+        Ok(Self { pixels: decoded.pixels, features })
     }
-    if args.attention {
-        return Ok(features.map(View::Attention)?);
+}
+
+/// Makes the map of the first picture that was asked for.
+fn map(args: &FeaturesArgs, model: &mut Model, first: &mut Look, others: &[Look], phrases: Option<&[String]>) -> Result<Map> {
+    if let Some(phrases) = phrases {
+        let classifier = classifier(args, model, phrases)?;
+        block_on(first.features.embed(&mut model.encoder))?;
+        return Ok(first.features.map(View::Phrases(&classifier))?);
     }
-    leave_out_outliers(args, &mut features)?;
-    let view = match (args.pca, args.similar, args.kmeans) {
-        (Some(count), ..) => View::Components(count.into()),
-        (_, Some(point), _) => View::Similar(patch_at(point, pixels, features.grid())?),
-        (_, _, Some(count)) => View::Groups(count.into()),
+    let features = &first.features;
+    if let Some(count) = args.pca {
+        let all: Vec<&PatchFeatures> = std::iter::once(features).chain(others.iter().map(|other| &other.features)).collect();
+        let components = Components::fit(&all, count.into(), args.foreground)?;
+        return Ok(features.map(View::Components(&components))?);
+    }
+    let view = match (args.similar, args.kmeans) {
+        (Some(point), _) => View::Similar(patch_at(point, others.first().unwrap_or(first))?),
+        (_, Some(count)) => View::Groups(count.into()),
+        _ if args.attention => View::Attention,
         _ => View::Features,
     };
     Ok(features.map(view)?)
@@ -227,15 +264,14 @@ fn leave_out_outliers(args: &FeaturesArgs, features: &mut PatchFeatures) -> Resu
     Ok(())
 }
 
-/// The patch that a pixel lies in.
-fn patch_at(point: Point, pixels: &RgbImage, grid: Grid) -> Result<usize, UsageError> {
-    let (width, height) = pixels.dimensions();
-    if point.x >= width || point.y >= height {
-        let Point { x, y } = point;
-        return Err(UsageError(format!("--similar {x},{y}: the picture has {width} × {height} pixels")));
+/// The features of the patch that a pixel lies in.
+fn patch_at(point: Point, Look { pixels, features }: &Look) -> Result<&[f32]> {
+    let (Point { x, y }, (width, height)) = (point, pixels.dimensions());
+    if x >= width || y >= height {
+        return Err(UsageError(format!("--similar {x},{y}: the picture has {width} × {height} pixels")).into());
     }
-    let cell = |pixel: u32, pixels: u32, cells: usize| (u64::from(pixel) * cells as u64 / u64::from(pixels)) as usize;
-    Ok(cell(point.y, height, grid.rows) * grid.cols + cell(point.x, width, grid.cols))
+    let share = |pixel: u32, pixels: u32| (f64::from(pixel) + 0.5) / f64::from(pixels);
+    Ok(features.patch_at([share(x, width), share(y, height)])?)
 }
 
 /// The map over the picture. What its colours mean goes to standard output.

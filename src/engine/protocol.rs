@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// From the app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -147,7 +147,7 @@ pub struct EmbedImage {
 }
 
 /// See [`Job::View`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ViewJob {
     /// Number of the picture.
     pub image: u64,
@@ -162,19 +162,26 @@ pub struct ViewJob {
 }
 
 /// What to look at; [`View`](crate::tasks::dense::View) says what comes back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ViewOf {
     /// The features themselves.
     Features,
-    /// This many principal components.
-    Components(usize),
+    /// Principal components.
+    Components {
+        /// How many.
+        count: usize,
+        /// Other pictures that they are fitted to.
+        with: Vec<u64>,
+        /// Whether they are of things alone, without what is behind these.
+        foreground: bool,
+    },
     /// Similarity to a patch.
     Similar {
-        /// Its row.
-        row: usize,
-        /// Its column.
-        col: usize,
+        /// The picture that it is in.
+        of: u64,
+        /// Where it is, as shares of that picture's width and height.
+        place: [f32; 2],
     },
     /// A logit for each of these labels, given as in [`Classify::labels`].
     Phrases(Vec<Vec<String>>),
@@ -218,6 +225,8 @@ pub enum News {
         cols: usize,
         /// Values of a patch.
         channels: usize,
+        /// From where to where the colours of each value go; empty if as far as the values do.
+        ranges: Vec<[f32; 2]>,
         /// Channels of the features that hide the others, the largest first.
         outliers: Vec<usize>,
     },

@@ -18,7 +18,7 @@ use crate::kernels::Size;
 use crate::limits::Limits;
 use crate::platform::{Stopwatch, yield_now};
 use crate::tasks::Classifier;
-use crate::tasks::dense::{PatchFeatures, View};
+use crate::tasks::dense::{Components, Map, PatchFeatures, View};
 use crate::text::{TextOptions, Tokenizer, ensemble};
 use crate::weights::Checkpoint;
 
@@ -257,38 +257,40 @@ impl<L: Loader> Service<L> {
         // Phrases and attention are of the features as they are, whatever is masked for other views.
         let masked = mask_outliers && !matches!(request.view, ViewOf::Phrases(_) | ViewOf::Attention);
         let key = FeatureKey { image, max_num_patches, layer, masked };
-        if !open.features.contains(&key) {
-            report.pause(Stage::Image, 0, 1).await?;
-            let (vision, picture) = (open.encoder.config().vision, picture(images, request.image)?);
-            let patches = preprocess(picture, &vision, request.max_num_patches, Resampling::default()).map_err(input)?;
-            let layer = request.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
-            let mut features = PatchFeatures::encode(&mut open.encoder, patches, layer).await.map_err(model)?;
-            let outliers = features.outliers().map_err(model)?;
-            if masked {
-                features.mask(&outliers);
+        let components = match &request.view {
+            ViewOf::Components { count, with, foreground } => {
+                // Copies: the cache may forget some while it takes others.
+                let mut pictures = Vec::with_capacity(1 + with.len());
+                for &image in std::iter::once(&image).chain(with) {
+                    pictures.push(open.features_of(FeatureKey { image, ..key }, images, report).await?.clone());
+                }
+                Some(Components::fit(&pictures.iter().collect::<Vec<_>>(), *count, *foreground).map_err(input)?)
             }
-            let bytes = features.grid().patches() * open.info.width * 2 * size_of::<f32>();
-            open.features.insert(key, (features, outliers), bytes);
-        }
+            _ => None,
+        };
+        let query = match request.view {
+            ViewOf::Similar { of, place } => {
+                let other = open.features_of(FeatureKey { image: of, ..key }, images, report).await?;
+                other.patch_at(place.map(f64::from)).map_err(input)?.to_vec()
+            }
+            _ => Vec::new(),
+        };
+        open.features_of(key, images, report).await?;
         let Some((features, outliers)) = open.features.get(&key) else { return Err(no_model()) };
-        let view = match (&request.view, &classifier) {
-            (ViewOf::Phrases(_), Some(classifier)) => {
+        let view = match (&request.view, &classifier, &components) {
+            (ViewOf::Phrases(_), Some(classifier), _) => {
                 features.embed(&mut open.encoder).await.map_err(model)?;
                 View::Phrases(classifier)
             }
-            (ViewOf::Components(count), _) => View::Components(*count),
-            (ViewOf::Similar { row, col }, _) => {
-                // A column beyond the last is in no row.
-                let cols = features.grid().cols;
-                View::Similar(if *col < cols { row * cols + col } else { usize::MAX })
-            }
-            (ViewOf::Groups(count), _) => View::Groups(*count),
-            (ViewOf::Attention, _) => View::Attention,
-            (ViewOf::Features | ViewOf::Phrases(_), _) => View::Features,
+            (ViewOf::Components { .. }, _, Some(components)) => View::Components(components),
+            (ViewOf::Similar { .. }, ..) => View::Similar(&query),
+            (ViewOf::Groups(count), ..) => View::Groups(*count),
+            (ViewOf::Attention, ..) => View::Attention,
+            _ => View::Features,
         };
-        let map = features.map(view).map_err(input)?;
-        let news = News::Map { rows: map.grid.rows, cols: map.grid.cols, channels: map.channels, outliers: outliers.clone() };
-        Ok(Answer { news, bulk: bytemuck::cast_slice(&map.values).to_vec() })
+        let Map { grid, channels, values, ranges } = features.map(view).map_err(input)?;
+        let news = News::Map { rows: grid.rows, cols: grid.cols, channels, ranges, outliers: outliers.clone() };
+        Ok(Answer { news, bulk: bytemuck::cast_slice(&values).to_vec() })
     }
 
     async fn tokenize(&mut self, texts: &[String]) -> Result<Vec<TextInfo>, Failure> {
@@ -350,6 +352,30 @@ impl Open {
             self.embeds.insert(key, embeds, bytes);
         }
         Ok(self.embeds.get(&key).map(|embed| embed.as_slice()).unwrap_or_default())
+    }
+
+    /// Features of a picture's patches. Known ones are not computed again.
+    async fn features_of(
+        &mut self,
+        key: FeatureKey,
+        images: &HashMap<u64, RgbImage>,
+        report: &mut Report<'_>,
+    ) -> Result<&PatchFeatures, Failure> {
+        if !self.features.contains(&key) {
+            report.pause(Stage::Image, 0, 1).await?;
+            let picture = picture(images, key.image)?;
+            let vision = self.encoder.config().vision;
+            let patches = preprocess(picture, &vision, key.max_num_patches, Resampling::default()).map_err(input)?;
+            let layer = key.layer.map_or(HiddenLayer::Last, HiddenLayer::Block);
+            let mut features = PatchFeatures::encode(&mut self.encoder, patches, layer).await.map_err(model)?;
+            let outliers = features.outliers().map_err(model)?;
+            if key.masked {
+                features.mask(&outliers);
+            }
+            let bytes = features.grid().patches() * self.info.width * 2 * size_of::<f32>();
+            self.features.insert(key, (features, outliers), bytes);
+        }
+        self.features.get(&key).map(|(features, _)| &*features).ok_or_else(no_model)
     }
 
     /// Embeddings of texts, `[texts, dim]`. Only texts that are new are encoded.

@@ -48,6 +48,21 @@ impl Grid {
     pub const fn patches(self) -> usize {
         self.rows * self.cols
     }
+
+    /// Row and column of the patch at a place, given as shares of the image's width and height; none outside the image.
+    pub fn cell_at(self, place: [f64; 2]) -> Option<[usize; 2]> {
+        let cell = |share: f64, cells: usize| {
+            let last = cells.checked_sub(1)?;
+            (0.0..=1.0).contains(&share).then(|| ((share * cells as f64) as usize).min(last))
+        };
+        let [x, y] = place;
+        Some([cell(y, self.rows)?, cell(x, self.cols)?])
+    }
+
+    /// The middle of a patch, as shares of the image's width and height.
+    pub fn middle_of(self, [row, col]: [usize; 2]) -> [f64; 2] {
+        [(col as f64 + 0.5) / self.cols as f64, (row as f64 + 0.5) / self.rows as f64]
+    }
 }
 
 /// The grid that NaFlex resizes an image of `height` × `width` pixels to: as many patches as fit into `max_num_patches`, at nearly the

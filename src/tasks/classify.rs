@@ -36,7 +36,7 @@ impl LabelScore {
 }
 
 /// Why a task could not be done.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq)]
 pub enum TaskError {
     /// Values that are not a whole number of embeddings, or none.
     #[error("{what}: {values} values are not one or more embeddings of length {dim}")]
@@ -48,13 +48,13 @@ pub enum TaskError {
         /// Values in one embedding.
         dim: usize,
     },
-    /// A patch outside the image's grid.
-    #[error("patch {patch} does not exist; the image has {patches}")]
-    NoSuchPatch {
-        /// The patch asked for.
-        patch: usize,
-        /// Patches of the image.
-        patches: usize,
+    /// A place outside the image.
+    #[error("({x}, {y}) is outside the image, which goes from (0, 0) to (1, 1)")]
+    Outside {
+        /// Share of the image's width.
+        x: f64,
+        /// Share of its height.
+        y: f64,
     },
     /// A result that is not a finite number.
     #[error("{what} is not a finite number; the checkpoint's weights may be damaged")]

@@ -28,8 +28,9 @@ fn npy(path: &Path) -> (Vec<usize>, Vec<f32>) {
 #[test]
 fn every_view_is_a_picture_of_the_picture_and_an_array_of_the_patches() {
     let folder = tempfile::tempdir().unwrap();
-    let views: [(&[&str], usize); 7] = [
+    let views: [(&[&str], usize); 8] = [
         (&["--pca", "3"], 3),
+        (&["--pca", "3", "--foreground"], 3),
         (&["--similar", "639,479"], 1),
         (&["--heatmap", "a red door", "--interpolation", "nearest"], 1),
         (&["--segment", "a cat,\"ripe, red\",空"], 3),
@@ -83,6 +84,31 @@ fn numbers_are_those_of_transformers() {
 }
 
 #[test]
+fn other_pictures_take_part() {
+    let folder = tempfile::tempdir().unwrap();
+    let array = folder.path().join("view.npy");
+    let other = images().join("03_square_128x128.png");
+    let other = other.to_str().unwrap();
+    let values = |view: &[&str]| {
+        features(&array, view);
+        npy(&array).1
+    };
+    // This picture beside itself has its own components; beside another it has those of both.
+    let own = values(&["--pca", "3"]);
+    let itself = images().join(PICTURE);
+    let twice = values(&["--pca", "3", "--with", itself.to_str().unwrap()]);
+    assert!(worst_row_error(&twice, &own, own.len()) < 1e-4);
+    assert!(worst_row_error(&values(&["--pca", "3", "--with", other, "--with", other]), &own, own.len()) > 1e-3);
+    // The pixel is of the other picture, which is smaller.
+    let cosines = values(&["--similar", "127,127", "--with", other]);
+    assert!(cosines.len() == 63 && cosines.iter().all(|cosine| cosine.abs() <= 1.0 + 1e-6));
+    assert_ne!(cosines, values(&["--similar", "127,127"]));
+    // What surrounds things has no coordinates.
+    let things = values(&["--pca", "3", "--foreground"]);
+    assert!(things.iter().any(|x| x.is_nan()) && things.iter().any(|x| x.is_finite()));
+}
+
+#[test]
 fn what_stands_for_what_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let printed = features(&folder.path().join("view.png"), &["--segment", "cat,dog"]);
@@ -93,7 +119,7 @@ fn what_stands_for_what_is_printed() {
 #[test]
 fn requests_that_make_no_sense_say_so() {
     let folder = tempfile::tempdir().unwrap();
-    let cases: [(&str, &[&str], &str); 7] = [
+    let cases: [(&str, &[&str], &str); 11] = [
         ("view.png", &[], "needs a view"),
         ("view.png", &["--pca", "2"], "--pca 3"),
         ("view.jpg", &["--pca", "3"], ".png or .npy"),
@@ -101,6 +127,10 @@ fn requests_that_make_no_sense_say_so() {
         ("view.png", &["--heatmap", "x", "--layer", "0"], "cannot be used with"),
         ("view.png", &["--similar", "640,0"], "640 × 480"),
         ("view.png", &["--similar", "x"], "320,200"),
+        ("view.png", &["--kmeans", "2", "--foreground"], "cannot be used with"),
+        ("view.npy", &["--foreground"], "--pca"),
+        ("view.npy", &["--with", "x.png"], "--with needs --pca"),
+        ("view.png", &["--similar", "1,1", "--with", "x.png", "--with", "y.png"], "once"),
     ];
     for (name, view, message) in cases {
         let output = folder.path().join(name);

@@ -69,7 +69,8 @@ const SUITES: [Suite; 13] = [
     suite("features", features),
     suite("doc", |_| shell::run(cargo(["doc", "--workspace", "--exclude", "xtask", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     suite("wasm-clippy", wasm_clippy),
-    suite("wasm", |_| web::build(false)),
+    // As it is released: within its budgets, and what people get is what is tested.
+    suite("wasm", |_| web::build(true)),
     // Without a driver the tests of the GPU backend skip themselves.
     suite("vulkan", |_| setup::vulkan()),
     suite("browser", browser),
@@ -161,7 +162,7 @@ fn wasm_clippy(_: &mut Context) -> Result<()> {
 fn browser(context: &mut Context) -> Result<()> {
     let (node, chromium) = (setup::node()?, setup::chromium()?);
     // Once more, in no time after the suite `wasm`: a page from an earlier build would prove nothing.
-    web::build(false)?;
+    web::build(true)?;
     let url = serve::in_background(web::dist_dir())?;
     let mut command = Command::new(node);
     command.args(["--test", "--test-reporter=tap"]).args(browser_tests(context.full)?).current_dir(root());

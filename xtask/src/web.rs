@@ -33,7 +33,7 @@ struct Compilation {
     modules: &'static [(&'static str, &'static str)],
 }
 
-/// The interface is small without the engine, which runs in a worker: with threads on pages that browsers let share memory, without on others.
+/// The interface is small without the engine, which runs in a worker: with threads and relaxed SIMD where the browser has both, without elsewhere.
 const COMPILATIONS: [Compilation; 2] = [
     Compilation {
         packages: &["polyglance-page", "polyglance-web"],

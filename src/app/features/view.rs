@@ -1,6 +1,6 @@
 //! The choice of views, and how each becomes colours or a file.
 
-use super::super::labels::{Labels, alone};
+use super::super::labels::Labels;
 use super::super::strings::Text;
 use crate::engine::ViewOf;
 use crate::tasks::dense::{Map, Palette};
@@ -47,6 +47,10 @@ impl Kind {
 /// Everything that can be set.
 pub(super) struct Settings {
     pub(super) kind: Kind,
+    /// Components of things alone.
+    pub(super) is_foreground: bool,
+    /// Components of all pictures together.
+    pub(super) shares_colours: bool,
     /// For the view of one phrase.
     pub(super) phrase: String,
     /// For the segmentation.
@@ -65,6 +69,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             kind: Kind::Components,
+            is_foreground: false,
+            shares_colours: false,
             phrase: "pizza".to_owned(),
             phrases: Labels::new(["cat face", "pizza", "background"]),
             groups: 4,
@@ -80,25 +86,21 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The view as the engine knows it; `patch` is what the pointer is at. Nothing while there is no phrase.
-    pub(super) fn view(&self, patch: ViewOf) -> Option<ViewOf> {
-        Some(match self.kind {
-            Kind::Components => ViewOf::Components(3),
-            Kind::Similar => patch,
-            Kind::Groups => ViewOf::Groups(self.groups),
-            Kind::Attention => ViewOf::Attention,
-            Kind::Phrase if self.phrase.trim().is_empty() => return None,
-            Kind::Segment if self.phrases.list().is_empty() => return None,
-            Kind::Phrase => ViewOf::Phrases(vec![vec![self.phrase.trim().to_owned()]]),
-            Kind::Segment => ViewOf::Phrases(alone(self.phrases.list())),
-        })
+    /// The one phrase, once there is one.
+    pub(super) fn phrase(&self) -> Option<&str> {
+        Some(self.phrase.trim()).filter(|phrase| !phrase.is_empty())
+    }
+
+    /// The phrases of the segmentation, once there are some.
+    pub(super) fn phrases(&self) -> Option<&[String]> {
+        Some(self.phrases.list()).filter(|phrases| !phrases.is_empty())
     }
 }
 
 /// A view's map as it is coloured: one head alone if one was chosen.
 pub(super) fn coloured(view: &ViewOf, map: &Map, head: Option<usize>) -> (Map, Palette) {
     let palette = match view {
-        ViewOf::Components(_) | ViewOf::Features => Palette::Rgb,
+        ViewOf::Components { .. } | ViewOf::Features => Palette::Rgb,
         ViewOf::Phrases(labels) if labels.len() > 1 => Palette::Largest,
         ViewOf::Similar { .. } | ViewOf::Phrases(_) | ViewOf::Attention => Palette::Heat,
         ViewOf::Groups(_) => Palette::Number,
@@ -106,7 +108,7 @@ pub(super) fn coloured(view: &ViewOf, map: &Map, head: Option<usize>) -> (Map, P
     match head.filter(|head| *view == ViewOf::Attention && *head < map.channels) {
         Some(head) => {
             let values = map.values.chunks_exact(map.channels).filter_map(|row| row.get(head).copied()).collect();
-            (Map { grid: map.grid, channels: 1, values }, palette)
+            (Map { grid: map.grid, channels: 1, values, ranges: Vec::new() }, palette)
         }
         None => (map.clone(), palette),
     }

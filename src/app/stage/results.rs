@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn only_what_stands_out_is_lit() {
         let values = vec![5.0, 1.0, 2.0, 1.5, 1.4, 1.0, 2.0, 1.5];
-        let map = Map { grid: crate::image::Grid { rows: 1, cols: 2 }, channels: 4, values };
+        let map = Map { grid: crate::image::Grid { rows: 1, cols: 2 }, channels: 4, values, ranges: Vec::new() };
         let image = spotlight(&map);
         assert_eq!(image.size, [2, 1]);
         assert!(image.pixels[0].a() < 20 && image.pixels[1].a() > 120, "{:?}", image.pixels);

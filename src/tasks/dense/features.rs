@@ -1,6 +1,6 @@
 //! One image's patches after the vision tower, and the maps that can be made of them.
 
-use super::{Pca, check_rows, dot, kmeans, mask_channels, outlier_channels};
+use super::{Components, check_rows, dot, kmeans, mask_channels, outlier_channels};
 use crate::encoder::{Encoder, EncoderError, HiddenLayer, ImageOutputs};
 use crate::image::{Grid, PatchBatch, Patches};
 use crate::tasks::{Classifier, TaskError};
@@ -26,10 +26,10 @@ pub struct PatchFeatures {
 pub enum View<'a> {
     /// The features as they are.
     Features,
-    /// Coordinates along this many principal components.
-    Components(usize),
-    /// Cosine to the patch with this number.
-    Similar(usize),
+    /// Coordinates along principal components that were fitted to this image or to others.
+    Components(&'a Components),
+    /// Cosine to a patch's features, of this image ([`PatchFeatures::patch_at`]) or of another.
+    Similar(&'a [f32]),
     /// Logit of each of these labels; [`PatchFeatures::embed`] comes first.
     Phrases(&'a Classifier),
     /// At most this many groups of patches that point the same way.
@@ -45,11 +45,19 @@ pub struct Map {
     pub grid: Grid,
     /// Values of one patch.
     pub channels: usize,
-    /// `[rows, cols, channels]`.
+    /// `[rows, cols, channels]`. NaN where a patch has no value.
     pub values: Vec<f32>,
+    /// From where to where the colours of each channel go; empty if as far as its values do.
+    pub ranges: Vec<[f32; 2]>,
 }
 
 impl PatchFeatures {
+    /// Features that are known.
+    #[cfg(test)]
+    pub(super) fn new(grid: Grid, hidden: Vec<f32>) -> Self {
+        Self { grid, layer: HiddenLayer::Last, hidden, attention: Vec::new(), embeds: None }
+    }
+
     /// Encodes an image.
     ///
     /// # Errors
@@ -81,6 +89,16 @@ impl PatchFeatures {
         self.grid
     }
 
+    /// The features of the patch at a place, given as shares of the image's width and height.
+    ///
+    /// # Errors
+    /// A place outside the image.
+    pub fn patch_at(&self, [x, y]: [f64; 2]) -> Result<&[f32], TaskError> {
+        let [row, col] = self.grid.cell_at([x, y]).ok_or(TaskError::Outside { x, y })?;
+        let width = self.width();
+        Ok(&self.hidden[(row * self.grid.cols + col) * width..][..width])
+    }
+
     /// Channels that are more than ten times as large as most, in every patch alike; the largest first.
     ///
     /// # Errors
@@ -98,17 +116,13 @@ impl PatchFeatures {
     /// Makes a map.
     ///
     /// # Errors
-    /// A patch that does not exist, or labels of another model.
+    /// Components, features or labels of another model.
     pub fn map(&self, view: View<'_>) -> Result<Map, TaskError> {
         let width = self.width();
         let (channels, values) = match view {
             View::Features => (width, self.hidden.clone()),
-            View::Components(count) => (count, Pca::fit(&self.hidden, width, count)?.project(&self.hidden)?),
-            View::Similar(patch) => {
-                let query = self.hidden.chunks_exact(width.max(1)).nth(patch);
-                let query = query.ok_or(TaskError::NoSuchPatch { patch, patches: self.grid.patches() })?;
-                (1, super::similarity(&self.hidden, query)?)
-            }
+            View::Components(components) => return components.map(self),
+            View::Similar(query) => (1, super::similarity(&self.hidden, query)?),
             View::Phrases(classifier) => {
                 let embeds = self.embeds.as_deref().unwrap_or_default();
                 let logits = super::token_logits(classifier, embeds, embeds.len() / self.grid.patches().max(1))?;
@@ -120,10 +134,15 @@ impl PatchFeatures {
             }
             View::Attention => (self.attention.len() / self.grid.patches().max(1), self.attention.clone()),
         };
-        Ok(Map { grid: self.grid, channels, values })
+        Ok(Map { grid: self.grid, channels, values, ranges: Vec::new() })
     }
 
-    fn width(&self) -> usize {
+    /// `[patches, width]`.
+    pub(super) fn hidden(&self) -> &[f32] {
+        &self.hidden
+    }
+
+    pub(super) fn width(&self) -> usize {
         self.hidden.len() / self.grid.patches().max(1)
     }
 }

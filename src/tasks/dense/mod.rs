@@ -4,6 +4,7 @@
 //! the picture. The steps stand beside them, for features that come from elsewhere.
 
 mod channels;
+mod components;
 mod eigen;
 mod features;
 mod kmeans;
@@ -11,6 +12,7 @@ mod pca;
 mod render;
 
 pub use channels::{mask_channels, outlier_channels};
+pub use components::Components;
 pub use features::{Map, PatchFeatures, View};
 pub use kmeans::{Clusters, kmeans};
 pub use pca::Pca;

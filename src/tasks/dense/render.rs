@@ -33,7 +33,7 @@ impl FromStr for Interpolation {
 /// How a map's values become colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Palette {
-    /// Three channels, each from its least to its greatest value, are red, green and blue.
+    /// Three channels, each over its range, are red, green and blue; black where there is no value.
     Rgb,
     /// The mean over channels, from dark to bright.
     Heat,
@@ -61,13 +61,13 @@ impl Map {
         let painted = |colours, range| Painted { colours, range, shares: Vec::new() };
         match palette {
             Palette::Rgb => {
-                let pixels = large(&scaled(&self.values, self.channels), self.channels);
+                let pixels = large(&scaled(&self.values, self.channels, &self.ranges), self.channels);
                 painted(pixels.iter().map(|value| (value * 255.0).round() as u8).collect(), None)
             }
             Palette::Heat => {
                 let mean = |row: &[f32]| row.iter().sum::<f32>() / row.len() as f32;
                 let means: Vec<f32> = self.values.chunks_exact(self.channels.max(1)).map(mean).collect();
-                painted(large(&scaled(&means, 1), 1).into_iter().flat_map(heat).collect(), Some(range(means.into_iter())))
+                painted(large(&scaled(&means, 1, &[]), 1).into_iter().flat_map(heat).collect(), Some(range(means.into_iter())))
             }
             Palette::Largest => by_number(&largest_channel(&large(&self.values, self.channels), self.channels), self.channels),
             Palette::Number => {
@@ -90,14 +90,20 @@ fn by_number(numbers: &[usize], count: usize) -> Painted {
     }
 }
 
-/// Every channel from 0 to 1; one that is the same everywhere is in the middle.
-fn scaled(values: &[f32], channels: usize) -> Vec<f32> {
-    let ranges: Vec<[f32; 2]> = (0..channels).map(|channel| range(values[channel..].iter().step_by(channels).copied())).collect();
-    let scale = |(value, [low, high]): (&f32, &[f32; 2])| if high > low { (value - low) / (high - low) } else { 0.5 };
+/// Every channel from 0 to 1 over its range, or over its own values without one. What is the same everywhere is in the middle, and no value is 0.
+fn scaled(values: &[f32], channels: usize, ranges: &[[f32; 2]]) -> Vec<f32> {
+    let own = |channel: usize| range(values[channel..].iter().step_by(channels).copied());
+    let ranges: Vec<[f32; 2]> = (0..channels).map(|channel| ranges.get(channel).copied().unwrap_or_else(|| own(channel))).collect();
+    let scale = |(value, [low, high]): (&f32, &[f32; 2])| match value {
+        value if value.is_nan() => 0.0,
+        value if high > low => ((value - low) / (high - low)).clamp(0.0, 1.0),
+        _ => 0.5,
+    };
     values.iter().zip(ranges.iter().cycle()).map(scale).collect()
 }
 
-fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
+/// The least and the greatest value.
+pub(super) fn range(values: impl Iterator<Item = f32>) -> [f32; 2] {
     values.fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], value| [low.min(value), high.max(value)])
 }
 

@@ -38,11 +38,11 @@ impl Toolchain {
         Ok(Self::Debian { linker: linker()? })
     }
 
-    /// `cargo build` for modules whose threads share one memory. Its artifacts stand beside those of the others: cargo tells them apart by their
-    /// flags.
+    /// `cargo build` for modules whose threads share one memory and which use relaxed SIMD. Its artifacts stand beside those of the others: cargo
+    /// tells them apart by their flags.
     pub(super) fn cargo_with_threads(&self) -> Command {
         let mut command = self.cargo("build");
-        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C target-feature=+simd128,+atomics,+bulk-memory,+mutable-globals");
+        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C target-feature=+relaxed-simd,+atomics,+bulk-memory,+mutable-globals");
         command
     }
 
