@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use eframe::egui::{DroppedFileHandle, Key, Modifiers, Vec2};
+use eframe::egui::{DroppedFileHandle, Event, Key, Modifiers, PointerButton, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use polyglance::app::{App, Arrival, Assets, Host};
@@ -263,4 +263,20 @@ fn everything_is_reached_by_keyboard() {
     }
     app.read("Stage: ");
     assert!(app.harness.query_by_label_contains("Stage: octopus").is_none());
+}
+
+#[test]
+fn an_arrow_that_comes_with_the_click_does_not_move_the_focus() {
+    let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza", "en");
+    app.read("octopus: share");
+    let pos = app.harness.get_by_label_contains("Stage: octopus").rect().center();
+    app.harness.event(Event::PointerMoved(pos));
+    for pressed in [true, false] {
+        app.harness.event(Event::PointerButton { pos, button: PointerButton::Primary, pressed, modifiers: Modifiers::NONE });
+    }
+    let key = Key::ArrowRight;
+    app.harness.event(Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers: Modifiers::NONE });
+    app.harness.step();
+    app.harness.step();
+    assert!(app.harness.get_by_label_contains("Stage: octopus").accesskit_node().is_focused());
 }

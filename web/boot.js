@@ -21,6 +21,12 @@ async function read(file) {
   return new Uint8Array(await response.arrayBuffer());
 }
 
+// Letters that are in no font of ours come to egui from a canvas that is read back, which takes long where a GPU has drawn it.
+const { getContext } = HTMLCanvasElement.prototype;
+HTMLCanvasElement.prototype.getContext = function (kind, options) {
+  return getContext.call(this, kind, kind === "2d" ? { willReadFrequently: true, ...options } : options);
+};
+
 const splash = document.getElementById("splash");
 try {
   const [files] = await Promise.all([Promise.all(FILES.map(read)), init()]);

@@ -8,7 +8,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eframe::egui::{CentralPanel, CollapsingHeader, ComboBox, Panel, RichText, ScrollArea, Ui, pos2};
+use eframe::egui::{CentralPanel, CollapsingHeader, ComboBox, RichText, ScrollArea, Ui, pos2};
 
 use self::background::Background;
 use self::calibration::Calibration;
@@ -18,7 +18,7 @@ use super::bars::{bars, computed_in, percent};
 use super::canvas::{draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::Labels;
-use super::layout::{column, foot};
+use super::layout::{beside, column, foot};
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::{Language, Text};
 use super::wanted::Wanted;
@@ -133,7 +133,7 @@ impl Classification {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.ask(desk);
         shelf(ui, desk);
-        Panel::right("classify side").resizable(true).default_size(400.0).min_size(320.0).show(ui, |ui| {
+        beside(ui, "classify side", [400.0, 320.0], |ui| {
             foot(ui, |ui| self.exports(ui, desk));
             column(ui, |ui| self.side(ui, desk));
         });

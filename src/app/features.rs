@@ -3,8 +3,8 @@
 mod view;
 
 use eframe::egui::{
-    CentralPanel, Color32, ColorImage, ComboBox, Panel, Pos2, Rect, RichText, Role, Sense, Slider, Stroke, StrokeKind, TextEdit,
-    TextureOptions, Ui, WidgetInfo, vec2,
+    CentralPanel, Color32, ColorImage, ComboBox, Pos2, Rect, RichText, Role, Sense, Slider, Stroke, StrokeKind, TextEdit, TextureOptions,
+    Ui, WidgetInfo, vec2,
 };
 
 use image::codecs::png::PngEncoder;
@@ -14,7 +14,7 @@ use super::answers::{PatchMap, patch_map};
 use super::canvas::{Layer, draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::alone;
-use super::layout::{column, foot};
+use super::layout::{beside, column, foot};
 use super::pictures::Picture;
 use super::shelf::{budget_slider, demo_warning, empty, shelf};
 use super::strings::Text;
@@ -132,7 +132,7 @@ impl FeatureViews {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.ask(desk);
         shelf(ui, desk);
-        Panel::right("features side").resizable(true).default_size(320.0).min_size(280.0).show(ui, |ui| {
+        beside(ui, "features side", [320.0, 280.0], |ui| {
             foot(ui, |ui| self.saving(ui, desk));
             column(ui, |ui| self.side(ui, desk));
         });
@@ -168,7 +168,8 @@ impl FeatureViews {
             Kind::Components => {
                 ui.checkbox(&mut settings.is_foreground, desk.text(Text::Foreground)).on_hover_text(desk.text(Text::ForegroundHint));
                 ui.add_enabled_ui(desk.pictures.all().len() > 1, |ui| {
-                    ui.checkbox(&mut settings.shares_colours, desk.text(Text::SharedColours)).on_hover_text(desk.text(Text::SharedColoursHint));
+                    ui.checkbox(&mut settings.shares_colours, desk.text(Text::SharedColours))
+                        .on_hover_text(desk.text(Text::SharedColoursHint));
                 });
             }
             Kind::Similar => {

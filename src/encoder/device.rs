@@ -118,8 +118,10 @@ impl Device {
             };
             let precision = if options.precision == Precision::F16 { WeightPrecision::F16 } else { WeightPrecision::F32 };
             match Self::gpu(choice, Mode { precision, plain: false }, checkpoint).await {
-                // No hardware GPU is nothing to explain.
-                Err(EncoderError::Gpu(GpuError::NoAdapter { .. })) if options.device == DeviceChoice::Auto => Ok(Self::cpu(None)),
+                Err(EncoderError::Gpu(GpuError::NoAdapter { .. })) if options.device == DeviceChoice::Auto => {
+                    // No hardware GPU is nothing to explain. A browser may hide the one that there is.
+                    Ok(Self::cpu(cfg!(target_family = "wasm").then(|| "this browser gives pages no WebGPU".to_owned())))
+                }
                 Err(EncoderError::Gpu(error)) if options.device == DeviceChoice::Auto => Ok(Self::cpu(Some(error.to_string()))),
                 other => other,
             }

@@ -15,8 +15,14 @@ pub(crate) const MAX_ROWS: usize = 12;
 
 /// Tallest tile that keeps its accumulators in registers.
 pub(crate) const fn max_rows<S: Simd>() -> usize {
-    // WASM declares 32 registers, but it runs on x86 as 16.
-    if S::REGISTER_COUNT >= 32 && cfg!(not(target_family = "wasm")) { MAX_ROWS } else { 6 }
+    if cfg!(target_family = "wasm") {
+        // V8 computes a tile of 4 rows a third faster than one of 6, the most that fits into x86's 16 registers.
+        4
+    } else if S::REGISTER_COUNT >= 32 {
+        MAX_ROWS
+    } else {
+        6
+    }
 }
 
 /// Right rows in one panel.

@@ -103,9 +103,21 @@ fn other_pictures_take_part() {
     let cosines = values(&["--similar", "127,127", "--with", other]);
     assert!(cosines.len() == 63 && cosines.iter().all(|cosine| cosine.abs() <= 1.0 + 1e-6));
     assert_ne!(cosines, values(&["--similar", "127,127"]));
-    // What surrounds things has no coordinates.
-    let things = values(&["--pca", "3", "--foreground"]);
-    assert!(things.iter().any(|x| x.is_nan()) && things.iter().any(|x| x.is_finite()));
+}
+
+#[test]
+fn things_are_numpys() {
+    let folder = tempfile::tempdir().unwrap();
+    let array = folder.path().join("view.npy");
+    let mut command = polyglance(["features", "--device", "cpu", "--max-num-patches", "64", "--pca", "3", "--foreground"]);
+    command.arg(images().join("00_tiny_9x5.png")).arg("--output").arg(&array).arg("--model").arg(model("naflex")).succeeds();
+    let (got, want) = (npy(&array).1, Tensors::read(&fixture("dense.safetensors")).f32("things"));
+    let largest = want.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+    assert_eq!(got.len(), want.len());
+    for (got, want) in got.iter().zip(&want) {
+        assert!(got.is_nan() == want.is_nan() && (got.is_nan() || (got - want).abs() <= 1e-4 * largest), "{got} is not {want}");
+    }
+    assert!(got.iter().any(|x| x.is_nan()));
 }
 
 #[test]

@@ -13,6 +13,8 @@ Features of a picture of 7 x 9 patches with 40 channels: three blobs, a slope, n
     bilinear [30,50,3] · nearest       the first three channels at 30 x 50 pixels, by torch.nn.functional.interpolate
     small [3,4,3]                      the same at 3 x 4 pixels, bilinear, without antialiasing
     tokens.NAME [R,D]                  for checkpoints NAME: rows of last_hidden_state.k, each alone through the pooling head, at unit length
+    things [60,3]                      pca of the patches of naflex's case 0 that are foreground, NaN for the others: those on the other side of the
+                                       mean along the first component than most along the border
     case.NAME [1] i32                  k, the only case of NAME whose rows are all kept
 """
 
@@ -45,6 +47,21 @@ def pca(features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     largest = np.abs(components).argmax(1)
     components *= np.sign(components[np.arange(len(components)), largest])[:, None]
     return centred @ components[:count].T, singular[:count] ** 2 / (len(features) - 1)
+
+
+def things(name: str) -> np.ndarray:
+    """Case 0 of a checkpoint, all of whose patches are kept."""
+    expected = load_file(FIXTURES / "models" / name / "expected.safetensors")
+    features, (rows, cols) = expected["last_hidden_state.0"].astype(np.float64), expected["grid"][0]
+    first = pca(features, 1)[0][:, 0]
+    assert np.abs(first).min() > 1e-3 * np.abs(first).max(), "a patch on the border between both sides would make a test of rounding"
+    inner = np.zeros((rows, cols), dtype=bool)
+    inner[1:-1, 1:-1] = True
+    border = first[~inner.ravel()] > 0
+    foreground = (first > 0) == (2 * border.sum() < len(border))
+    coordinates = np.full((len(features), 3), np.nan)
+    coordinates[foreground] = pca(features[foreground], 3)[0]
+    return coordinates
 
 
 def kmeans(features: np.ndarray, count: int) -> np.ndarray:
@@ -96,6 +113,7 @@ def main() -> None:
         "bilinear": resized(features, 30, 50, "bilinear"),
         "nearest": resized(features, 30, 50, "nearest-exact"),
         "small": resized(features, 3, 4, "bilinear"),
+        "things": things("naflex"),
     }
     whole = {"kmeans": kmeans(features, 4)}
     for name in ("naflex", "fixed14", "outlier"):

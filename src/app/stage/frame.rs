@@ -1,8 +1,8 @@
 //! The frame of the stage: what one sees, drags and pulls.
 
 use eframe::egui::{
-    Color32, CursorIcon, Event, EventFilter, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo, pos2,
-    vec2,
+    Color32, CursorIcon, Event, FocusDirection, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo,
+    pos2, vec2,
 };
 
 use super::super::canvas::{draw_grid, fitted, tag};
@@ -25,9 +25,7 @@ impl Stage {
         self.pull(ui, desk, space, rect);
         self.drag(ui, rect, &response);
         if response.has_focus() {
-            // Arrows move the emoji here, not the focus.
-            let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
-            ui.memory_mut(|memory| memory.set_focus_lock_filter(response.id, filter));
+            keep_focus(ui);
             self.keys(ui);
         }
         self.drop_carried(ui, rect, desk);
@@ -61,6 +59,7 @@ impl Stage {
             self.scene.aspect = aspect;
         }
         if handle.has_focus() {
+            keep_focus(ui);
             let presses = |key| ui.input(|input| input.num_presses(key)) as i32;
             self.scene.aspect *= 1.1f32.powi(presses(Key::ArrowRight) - presses(Key::ArrowLeft));
         }
@@ -88,8 +87,6 @@ impl Stage {
         if let Some(place) = pressed.or(clicked) {
             self.selected = self.scene.item_at(Self::share(rect, place));
             response.request_focus();
-            // Arrows are this widget's only once it has had the focus for a frame: that frame shall not be the one that brings the first of them.
-            ui.ctx().request_repaint();
         }
         if response.double_clicked() {
             self.remove_selected();
@@ -189,6 +186,15 @@ impl Stage {
         mesh.add_triangle(0, 1, 2);
         mesh.add_triangle(0, 2, 3);
         mesh
+    }
+}
+
+/// Arrows are for the widget that has the focus, and do not move it. (egui's own lock holds from the next frame on only: a slow frame brings the first arrow
+/// together with the click.)
+fn keep_focus(ui: &Ui) {
+    const ARROWS: [Key; 4] = [Key::ArrowLeft, Key::ArrowRight, Key::ArrowUp, Key::ArrowDown];
+    if ui.input(|input| ARROWS.iter().any(|arrow| input.key_pressed(*arrow))) {
+        ui.memory_mut(|memory| memory.move_focus(FocusDirection::None));
     }
 }
 

@@ -14,14 +14,11 @@ use self::scene::{Item, Scene};
 use super::assets::Assets;
 use super::desk::Desk;
 use super::labels::Labels;
-use super::layout::column;
+use super::layout::{beside, column, is_narrow};
 use super::link;
 use super::strings::Text;
 use super::theme::ACCENT;
 use crate::engine::Reply;
-
-/// Narrower pages put what stands beside the frame below it.
-const NARROW: f32 = 760.0;
 
 pub(super) struct Stage {
     palette: Palette,
@@ -83,23 +80,14 @@ impl Stage {
 
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.results.ask(desk, &self.scene, &self.palette, &self.phrases);
-        let narrow = ui.available_width() < NARROW;
-        let palette_height = if narrow { 104.0 } else { 180.0 };
-        if narrow {
-            Panel::bottom("stage results").resizable(true).default_size(ui.available_height() * 0.42).show(ui, |ui| self.side(ui, desk));
-        } else {
-            Panel::right("stage results").resizable(true).default_size(360.0).min_size(300.0).show(ui, |ui| self.side(ui, desk));
-        }
+        let palette_height = if is_narrow(ui) { 104.0 } else { 180.0 };
+        beside(ui, "stage results", [360.0, 300.0], |ui| column(ui, |ui| self.results.ui(ui, desk, &self.palette, &mut self.phrases)));
         Panel::bottom("palette").exact_size(palette_height).show(ui, |ui| self.palette_ui(ui, desk));
         CentralPanel::default().show(ui, |ui| {
             self.tools(ui, desk);
             self.frame_ui(ui, desk);
         });
         self.draw_carried(ui);
-    }
-
-    fn side(&mut self, ui: &mut Ui, desk: &mut Desk) {
-        column(ui, |ui| self.results.ui(ui, desk, &self.palette, &mut self.phrases));
     }
 
     fn tools(&mut self, ui: &mut Ui, desk: &mut Desk) {

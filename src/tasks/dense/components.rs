@@ -42,7 +42,11 @@ impl Components {
         let mut values = self.pca.project(picture.hidden())?;
         if let Some(foreground) = &self.foreground {
             let is_thing = foreground.of(picture.hidden())?;
-            values.chunks_exact_mut(channels.max(1)).zip(is_thing).filter(|(_, is_thing)| !is_thing).for_each(|(row, _)| row.fill(f32::NAN));
+            values
+                .chunks_exact_mut(channels.max(1))
+                .zip(is_thing)
+                .filter(|(_, is_thing)| !is_thing)
+                .for_each(|(row, _)| row.fill(f32::NAN));
         }
         Ok(Map { grid: picture.grid(), channels, values, ranges: self.ranges.clone() })
     }

@@ -42,7 +42,8 @@ impl Toolchain {
     /// tells them apart by their flags.
     pub(super) fn cargo_with_threads(&self) -> Command {
         let mut command = self.cargo("build");
-        command.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C target-feature=+relaxed-simd,+atomics,+bulk-memory,+mutable-globals");
+        command
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-C target-feature=+relaxed-simd,+atomics,+bulk-memory,+mutable-globals");
         command
     }
 
