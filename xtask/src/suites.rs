@@ -165,7 +165,7 @@ fn browser(context: &mut Context) -> Result<()> {
     web::build(true)?;
     let url = serve::in_background(web::dist_dir())?;
     let mut command = Command::new(node);
-    command.args(["--test", "--test-reporter=tap"]).args(browser_tests(context.full)?).current_dir(root());
+    command.args(["--test", "--test-reporter=tap"]).args(browser_tests()?).current_dir(root());
     command.env("POLYGLANCE_URL", url).env("CHROME", chromium).env("POLYGLANCE_CLI", native_program()?);
     if context.full {
         command.env("POLYGLANCE_FULL", "1");
@@ -201,16 +201,11 @@ fn native_program() -> Result<PathBuf> {
     Ok(shell::target_dir().join("debug").join(format!("polyglance{}", env::consts::EXE_SUFFIX)))
 }
 
-/// The app's own take ten minutes on two cores, most of them for drawing in software, and are not steady enough yet to hold up everything else.
-fn browser_tests(full: bool) -> Result<Vec<PathBuf>> {
+fn browser_tests() -> Result<Vec<PathBuf>> {
     let folder = root().join("tests/browser");
     let files = fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     let mut tests: Vec<_> = files.into_iter().filter(|file| file.to_string_lossy().ends_with(".test.mjs")).collect();
     tests.sort_unstable();
-    if !full {
-        println!("left out: tests/browser/app-*.test.mjs, the app in Chromium; run them with --full");
-        tests.retain(|file| !file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("app-")));
-    }
     Ok(tests)
 }
 
