@@ -1,4 +1,4 @@
-// An app's end of the worker, in Rust, in a headless Chromium: `cargo xtask test browser`. Debug builds have a probe for it.
+// An app's end of the worker, in Rust, in a headless Chromium: `cargo xtask test browser`. The page that is tested has a probe for it.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

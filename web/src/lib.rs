@@ -13,7 +13,7 @@ mod download;
 mod files;
 mod hub;
 mod opfs;
-#[cfg(debug_assertions)]
+#[cfg(feature = "probe")]
 pub mod probe;
 pub mod worker;
 

@@ -1,4 +1,4 @@
-//! For the browser tests, in debug builds only: the client over the worker's transport, driven from JavaScript, and a way to crash.
+//! For the browser tests: the client over the worker's transport, driven from JavaScript, and a way to crash.
 
 use js_sys::{Array, Function};
 use polyglance::engine::worker::{WorkerTransport, to_js};

@@ -67,7 +67,7 @@ fn run(arguments: &[String]) -> Result<ExitCode> {
         }
         "web" => {
             only(rest, &["--release", "--serve"])?;
-            web::build(flags.contains(&"--release"))?;
+            web::build(if flags.contains(&"--release") { web::Purpose::Release } else { web::Purpose::Development })?;
             if flags.contains(&"--serve") {
                 serve::forever(&web::dist_dir(), 8080)?;
             }

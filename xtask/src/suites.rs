@@ -21,6 +21,8 @@ use crate::{
 /// State that the suites share.
 struct Context {
     full: bool,
+    /// Whether the page was built by this run. One from an earlier run would prove nothing.
+    has_page: bool,
     counts: Counts,
     /// Output of the tests, kept for the log of `--full`.
     log: String,
@@ -69,8 +71,7 @@ const SUITES: [Suite; 13] = [
     suite("features", features),
     suite("doc", |_| shell::run(cargo(["doc", "--workspace", "--exclude", "xtask", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))),
     suite("wasm-clippy", wasm_clippy),
-    // As it is released: within its budgets, and what people get is what is tested.
-    suite("wasm", |_| web::build(true)),
+    suite("wasm", page),
     // Without a driver the tests of the GPU backend skip themselves.
     suite("vulkan", |_| setup::vulkan()),
     suite("browser", browser),
@@ -87,7 +88,7 @@ pub(crate) fn run(names: &[&str], full: bool) -> Result<ExitCode> {
     if let Some(unknown) = names.iter().find(|name| SUITES.iter().all(|suite| suite.name != **name)) {
         bail!("there is no suite {unknown:?}; there are {}", SUITES.map(|suite| suite.name).join(", "));
     }
-    let mut context = Context { full, counts: Counts::default(), log: String::new() };
+    let mut context = Context { full, has_page: false, counts: Counts::default(), log: String::new() };
     let is_chosen = |suite: &&Suite| if names.is_empty() { full || !suite.is_long } else { names.contains(&suite.name) };
     let chosen = SUITES.iter().filter(is_chosen);
     let entries: Vec<Entry> = chosen.map(|suite| run_suite(suite, &mut context)).collect();
@@ -155,14 +156,22 @@ fn wasm_clippy(_: &mut Context) -> Result<()> {
         shell::run(command.args(arguments).args(["--", "-D", "warnings", "-A", "clippy::arc_with_non_send_sync"]))
     };
     clippy(&["--package", "polyglance", "--lib", "--no-default-features"])?;
-    clippy(&["--package", "polyglance-web", "--package", "polyglance-page"])
+    clippy(&["--package", "polyglance-web", "--package", "polyglance-page", "--features", "polyglance-web/probe"])
+}
+
+/// Builds the page as people will get it, within its budgets.
+fn page(context: &mut Context) -> Result<()> {
+    web::build(web::Purpose::Test)?;
+    context.has_page = true;
+    Ok(())
 }
 
 /// Drives what was built in a headless Chromium.
 fn browser(context: &mut Context) -> Result<()> {
     let (node, chromium) = (setup::node()?, setup::chromium()?);
-    // Once more, in no time after the suite `wasm`: a page from an earlier build would prove nothing.
-    web::build(true)?;
+    if !context.has_page {
+        page(context)?;
+    }
     let url = serve::in_background(web::dist_dir())?;
     let mut command = Command::new(node);
     command.args(["--test", "--test-reporter=tap"]).args(browser_tests()?).current_dir(root());

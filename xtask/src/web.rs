@@ -20,10 +20,21 @@ mod toolchain;
 
 pub(crate) use toolchain::Toolchain;
 
-/// What a release build's visitor downloads until the first result, in bytes after gzip, must stay below these: the WASM, three seconds on an
+/// What a visitor of a released page downloads until the first result, in bytes after gzip, must stay below these: the WASM, three seconds on an
 /// 8 Mbit/s line, and everything.
 const WASM_BUDGET: u64 = 3_000_000;
 const DOWNLOAD_BUDGET: u64 = 10_000_000;
+
+/// What the page is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Quickly, for who works on it.
+    Development,
+    /// To be put on a server.
+    Release,
+    /// As it is released, with what the browser tests need beside: what is small enough with that is so without.
+    Test,
+}
 
 /// What one run of cargo compiles.
 struct Compilation {
@@ -74,25 +85,26 @@ pub(crate) fn dist_dir() -> PathBuf {
 /// Builds `web/` for wasm32, generates its JavaScript bindings and copies the static files beside them.
 ///
 /// # Errors
-/// No toolchain for wasm32, a compile error, or a release build over its size budget.
-pub(crate) fn build(release: bool) -> Result<()> {
+/// No toolchain for wasm32, a compile error, or an optimised build over its size budget.
+pub(crate) fn build(purpose: Purpose) -> Result<()> {
+    let is_small = purpose != Purpose::Development;
     let toolchain = Toolchain::find()?;
     let dist = dist_dir();
     if dist.exists() {
         fs::remove_dir_all(&dist).with_context(|| format!("{} could not be cleared", dist.display()))?;
     }
     for compilation in &COMPILATIONS {
-        let compiled = compile(&toolchain, compilation, release)?;
+        let compiled = compile(&toolchain, compilation, purpose)?;
         for (file, name) in compilation.modules {
             let wasm = compiled.join(file).with_extension("wasm");
-            if release {
+            if is_small {
                 println!("{name}, code by crate in kB:");
                 size::by_crate(&wasm)?.iter().take(SHOWN_CRATES).for_each(|(name, bytes)| println!("{:>8} {name}", bytes / 1000));
             }
             let mut bindgen = Bindgen::new();
             bindgen.input_path(wasm).out_name(name).web(true)?.omit_default_module_path(false);
             // Names of functions are for those who look for a crash, who build it themselves.
-            bindgen.remove_producers_section(true).remove_name_section(release).generate(&dist)?;
+            bindgen.remove_producers_section(true).remove_name_section(is_small).generate(&dist)?;
         }
     }
     for (from, to) in STATIC {
@@ -100,21 +112,22 @@ pub(crate) fn build(release: bool) -> Result<()> {
     }
     policy::write(&dist)?;
     write_service_worker(&dist)?;
-    report_size(&dist, release)
+    report_size(&dist, is_small)
 }
 
 /// The folder of the compiled modules, which are read before the next compilation: the engine's two forms have one name.
-fn compile(toolchain: &Toolchain, compilation: &Compilation, release: bool) -> Result<PathBuf> {
+fn compile(toolchain: &Toolchain, compilation: &Compilation, purpose: Purpose) -> Result<PathBuf> {
     let mut command = if compilation.has_threads { toolchain.cargo_with_threads() } else { toolchain.cargo("build") };
     command.args(compilation.packages.iter().flat_map(|package| ["--package", package]));
     if compilation.has_threads {
         command.args(["--features", "polyglance-web/threads"]);
     }
-    if release {
-        command.args(["--profile", "web"]);
+    if purpose != Purpose::Release {
+        command.args(["--features", "polyglance-web/probe"]);
     }
-    shell::run(&mut command)?;
-    Ok(target_dir().join(toolchain::TARGET).join(if release { "web" } else { "debug" }))
+    let profile = if purpose == Purpose::Development { "dev" } else { "web" };
+    shell::run(command.args(["--profile", profile]))?;
+    Ok(target_dir().join(toolchain::TARGET).join(if profile == "dev" { "debug" } else { profile }))
 }
 
 /// Copies a file, or all of a folder.
@@ -160,8 +173,8 @@ fn list(folder: &Path, below: &Path, files: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Prints how much is downloaded, and holds a release build to its budgets.
-fn report_size(dist: &Path, release: bool) -> Result<()> {
+/// Prints how much is downloaded, and holds what is small to its budgets.
+fn report_size(dist: &Path, is_small: bool) -> Result<()> {
     let mut files = Vec::new();
     list(dist, Path::new(""), &mut files)?;
     let (mut wasm, mut all) = (0, 0);
@@ -175,7 +188,7 @@ fn report_size(dist: &Path, release: bool) -> Result<()> {
         }
     }
     println!("download until the first result: {wasm} bytes of WASM and {all} in all, gzipped");
-    if release && (wasm > WASM_BUDGET || all > DOWNLOAD_BUDGET) {
+    if is_small && (wasm > WASM_BUDGET || all > DOWNLOAD_BUDGET) {
         bail!("that is more than the budgets of {WASM_BUDGET} and {DOWNLOAD_BUDGET}");
     }
     Ok(())
