@@ -114,8 +114,11 @@ export class FakeHub {
     const bytes = Buffer.from(blob.subarray(start, end));
     if (corrupt) bytes[bytes.length >> 1] ^= 1;
     for (let at = 0; at < bytes.length; at += 256 << 10) {
-      // Not by a reset, on which a receiver that is behind loses all that it has not read.
-      if (at >= breakAfter) return response.socket.end();
+      if (at >= breakAfter) {
+        // A browser throws away what a page has not read when the connection breaks: it gets the time to read.
+        await pause(2000);
+        return response.destroy();
+      }
       await new Promise((sent) => response.write(bytes.subarray(at, at + (256 << 10)), sent));
       if (pieceMillis) await pause(pieceMillis);
     }
