@@ -27,8 +27,9 @@ const EXAMPLES: &str = "\
 What is written:
   .png  the view in colours over the picture, at the picture's size
   .npy  f32 [rows, cols, values] for the patches: without a view the features themselves, for
-        --pca its coordinates (NaN behind things with --foreground), for --similar one cosine, for --heatmap and --segment a logit for
-        each phrase, for --kmeans the number of the group, for --attention a weight for each head
+        --pca its coordinates (with --foreground NaN behind things), for --similar one cosine, for
+        --heatmap and --segment a logit for each phrase, for --kmeans the number of the group, for
+        --attention a weight for each head
 
 Phrases are compared with patches that went through the pooling head one by one; scores of whole
 pictures are not on the same scale.

@@ -28,11 +28,11 @@ const DOWNLOAD_BUDGET: u64 = 10_000_000;
 /// What the page is built for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// Quickly, for who works on it.
+    /// Quickly, for who works on it; with what the browser tests need.
     Development,
     /// To be put on a server.
     Release,
-    /// As it is released, with what the browser tests need beside: what is small enough with that is so without.
+    /// As it is released, but with what the browser tests need: what is small enough with that is so without.
     Test,
 }
 
@@ -125,9 +125,9 @@ fn compile(toolchain: &Toolchain, compilation: &Compilation, purpose: Purpose) -
     if purpose != Purpose::Release {
         command.args(["--features", "polyglance-web/probe"]);
     }
-    let profile = if purpose == Purpose::Development { "dev" } else { "web" };
+    let (profile, folder) = if purpose == Purpose::Development { ("dev", "debug") } else { ("web", "web") };
     shell::run(command.args(["--profile", profile]))?;
-    Ok(target_dir().join(toolchain::TARGET).join(if profile == "dev" { "debug" } else { profile }))
+    Ok(target_dir().join(toolchain::TARGET).join(folder))
 }
 
 /// Copies a file, or all of a folder.
