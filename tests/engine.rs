@@ -8,7 +8,7 @@ use std::time::Duration;
 use polyglance::engine::thread::Thread;
 use polyglance::engine::{
     AddImage, Classify, Client, EmbedImage, Failure, FailureKind, ImageForm, Job, Loader, ModelSource, News, OpenModel, Reply, Report,
-    Request, Stage, Stored, StoredModel, ViewJob, ViewOf,
+    Request, Stage, Stored, StoredModel, Table, ViewJob, ViewOf,
 };
 use polyglance::weights::Checkpoint;
 use safetensors::SafeTensors;
@@ -260,14 +260,15 @@ fn a_job_that_waits_can_be_cancelled() {
 struct Fragile(Arc<AtomicU32>);
 
 impl Loader for Fragile {
-    async fn open(&mut self, source: &ModelSource, _report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+    async fn open(&mut self, source: &ModelSource, _report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
         let ModelSource::Named(name) = source else { panic!("only folders are opened here") };
         let left = self.0.load(Ordering::SeqCst);
         if left > 0 {
             self.0.store(left - 1, Ordering::SeqCst);
             panic!("on purpose");
         }
-        Checkpoint::open(std::path::Path::new(name)).await.map_err(|error| Failure::new(FailureKind::Model, error))
+        let opened = Checkpoint::open(std::path::Path::new(name)).await;
+        opened.map(|checkpoint| (checkpoint, Table::Here)).map_err(|error| Failure::new(FailureKind::Model, error))
     }
 }
 
@@ -290,6 +291,41 @@ fn a_panic_costs_nothing_and_a_second_one_costs_the_job() {
     assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
 }
 
+/// Opens a fixture without its token table, which comes at the second attempt.
+struct Late(u32);
+
+impl Loader for Late {
+    async fn open(&mut self, source: &ModelSource, _report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
+        let ModelSource::Named(name) = source else { panic!("only folders are opened here") };
+        Ok((Checkpoint::open(std::path::Path::new(name)).await.unwrap(), Table::Coming))
+    }
+
+    async fn fetch_table(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
+        self.0 += 1;
+        report.step(Stage::Download, u64::from(self.0), 2)?;
+        if self.0 < 2 { Err(Failure::new(FailureKind::Cancelled, "stopped")) } else { Ok(()) }
+    }
+}
+
+#[test]
+fn pictures_do_not_wait_for_the_token_table() {
+    let mut app = App::new(|| Late(0));
+    let opened = app.open(&model("naflex"));
+    assert!(matches!(&opened.news, News::Opened(info) if info.table == Table::Coming), "{opened:?}");
+    let (job, bulk) = add(1, "03_square_128x128.png");
+    app.ask(job, bulk);
+    let embed = Job::EmbedImage(EmbedImage { image: 1, max_num_patches: Some(64) });
+    assert!(matches!(app.ask(embed, Vec::new()).news, News::Embeddings { rows: 1, .. }));
+    let refused = app.ask(classify(1, &["a cat"]), Vec::new());
+    assert!(failure(&refused).message.contains("still being downloaded"), "{refused:?}");
+    // What has given way goes on when it is asked for again.
+    assert_eq!(failure(&app.ask(Job::FetchTable, Vec::new())).kind, FailureKind::Cancelled);
+    for _ in 0..2 {
+        assert_eq!(app.ask(Job::FetchTable, Vec::new()).news, News::Done);
+    }
+    assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
+}
+
 #[test]
 fn models_of_the_shared_cache_are_listed_and_not_deleted() {
     let mut app = app();
@@ -306,14 +342,25 @@ fn messages_have_the_form_that_the_page_knows() {
     let embed = Job::EmbedImage(EmbedImage { image: 7, max_num_patches: None });
     let texts = Job::EmbedTexts { texts: vec!["a".to_owned()] };
     let delete = Job::DeleteStored { name: "a/b@c".to_owned() };
-    let requests =
-        [open("x"), job, Job::DropImage { image: 7 }, classify(7, &["a", "b"]), embed, texts, Job::Cancel { job: 3 }, Job::Stored, delete];
+    let requests = [
+        open("x"),
+        Job::FetchTable,
+        job,
+        Job::DropImage { image: 7 },
+        classify(7, &["a", "b"]),
+        embed,
+        texts,
+        Job::Cancel { job: 3 },
+        Job::Stored,
+        delete,
+    ];
     let texts: Vec<String> =
         requests.into_iter().map(|job| serde_json::to_string(&Request { id: 5, generation: 2, job, bulk: vec![1] }).unwrap()).collect();
     assert_eq!(
         texts,
         [
             r#"{"id":5,"generation":2,"kind":"open","body":{"source":{"named":"x"},"device":"cpu","precision":"f32"}}"#,
+            r#"{"id":5,"generation":2,"kind":"fetch_table"}"#,
             r#"{"id":5,"generation":2,"kind":"add_image","body":{"image":7,"form":"file","preview_side":64}}"#,
             r#"{"id":5,"generation":2,"kind":"drop_image","body":{"image":7}}"#,
             r#"{"id":5,"generation":2,"kind":"classify","body":{"image":7,"max_num_patches":64,"labels":[["a"],["b"]]}}"#,
@@ -330,9 +377,9 @@ fn messages_have_the_form_that_the_page_knows() {
     let embeddings = Reply { id: 5, generation: 2, news: News::Embeddings { rows: 2, dim: 128 }, bulk: vec![1] };
     let text = r#"{"id":5,"generation":2,"kind":"embeddings","body":{"rows":2,"dim":128}}"#;
     assert_eq!(serde_json::to_string(&embeddings).unwrap(), text);
-    let model = StoredModel { name: "a/b".to_owned(), revision: "main".to_owned(), bytes: 7, complete: false };
+    let model = StoredModel { name: "a/b".to_owned(), revision: "main".to_owned(), bytes: 7, complete: false, light: true };
     let stored = Reply { news: News::Stored(Stored { models: vec![model], usage: 9, quota: Some(10) }), ..embeddings };
-    let model = r#"{"name":"a/b","revision":"main","bytes":7,"complete":false}"#;
+    let model = r#"{"name":"a/b","revision":"main","bytes":7,"complete":false,"light":true}"#;
     let text = format!(r#"{{"id":5,"generation":2,"kind":"stored","body":{{"models":[{model}],"usage":9,"quota":10}}}}"#);
     assert_eq!(serde_json::to_string(&stored).unwrap(), text);
     let reply = r#"{"id":5,"generation":2,"kind":"failed","body":{"kind":"cancelled","message":"stopped"}}"#;

@@ -12,12 +12,11 @@ use std::task::Poll;
 use pollster::block_on;
 use polyglance::limits;
 use polyglance::weights::{
-    ByteSource, Checkpoint, Dtype, FileSource, OutputTensor, OutputValues, ReadFuture, WeightsError, expected_tensors, replace_file,
-    write_safetensors,
+    ByteSource, Checkpoint, Dtype, FileSource, MemorySource, OutputTensor, OutputValues, ReadFuture, TOKEN_TABLE, WeightsError,
+    expected_tensors, replace_file, token_table, write_safetensors,
 };
 use support::*;
 
-const TOKENS: &str = "text_model.embeddings.token_embedding.weight";
 const FUSED: &str = "vision_model.head.attention.in_proj_";
 
 fn oracle(name: &str) -> std::path::PathBuf {
@@ -44,9 +43,25 @@ fn npz_reads_as_the_converted_transformers_folder() {
         }
         assert!(archive.tensors().eq(folder.tensors()));
         let rows = [39, 0, 7, 7];
-        let gathered = block_on(archive.read_rows(TOKENS, &rows)).unwrap();
-        assert_eq!(gathered, block_on(folder.read_rows(TOKENS, &rows)).unwrap());
+        let gathered = block_on(archive.read_rows(TOKEN_TABLE, &rows)).unwrap();
+        assert_eq!(gathered, block_on(folder.read_rows(TOKEN_TABLE, &rows)).unwrap());
     }
+}
+
+#[test]
+fn the_token_table_is_where_its_rows_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = write_folder(folder.path(), true);
+    let range = block_on(token_table("file", Arc::new(MemorySource::new("file", bytes.clone())))).unwrap().unwrap();
+    let checkpoint = block_on(Checkpoint::open(folder.path())).unwrap();
+    let table = &bytes[range.start as usize..range.end as usize];
+    let values: Vec<f32> = table.chunks_exact(4).map(|value| f32::from_le_bytes(value.try_into().unwrap())).collect();
+    assert_eq!(values, read(&checkpoint, TOKEN_TABLE));
+    // A shard without it, and what is no such file.
+    let others: Vec<_> = tensors(&tiny_config(true)).into_iter().filter(|tensor| tensor.name != TOKEN_TABLE).collect();
+    let shard = MemorySource::new("shard", safetensors(&others));
+    assert_eq!(block_on(token_table("shard", Arc::new(shard))).unwrap(), None);
+    assert!(block_on(token_table("text", Arc::new(MemorySource::new("text", b"no header at all".to_vec())))).is_err());
 }
 
 #[test]
@@ -105,8 +120,8 @@ fn half_precision_formats_arrive_as_f32() {
         let checkpoint = open_single(&config, safetensors(&all)).unwrap();
         assert_complete(&checkpoint);
         assert!(checkpoint.tensors().all(|info| info.dtype == dtype && info.bytes() == 2 * info.elements()));
-        let row = block_on(checkpoint.read_rows(TOKENS, &[11])).unwrap();
-        assert_eq!(row, read(&checkpoint, TOKENS)[11 * 24..12 * 24]);
+        let row = block_on(checkpoint.read_rows(TOKEN_TABLE, &[11])).unwrap();
+        assert_eq!(row, read(&checkpoint, TOKEN_TABLE)[11 * 24..12 * 24]);
     }
 }
 
@@ -176,7 +191,7 @@ fn every_mismatch_is_listed_in_one_error() {
     let find = |all: &mut Vec<Tensor>, name: &str| all.iter().position(|tensor| tensor.name == name).unwrap();
     let scale = find(&mut all, "logit_scale");
     (all[scale].dtype, all[scale].bytes) = ("F64", vec![0; 8]);
-    let table = find(&mut all, TOKENS);
+    let table = find(&mut all, TOKEN_TABLE);
     all[table].shape = vec![24, 40];
     let error = open_single(&config, safetensors(&all)).err().unwrap();
     let WeightsError::Mismatch { problems, .. } = &error else { panic!("{error}") };
@@ -237,7 +252,7 @@ fn only_headers_and_the_rows_in_use_are_read() {
         let checkpoint = block_on(assert_send(Checkpoint::from_sources(&json, vec![(name.to_owned(), source)]))).unwrap();
         // Of an archive this small, the tail that is searched for its directory is most.
         assert!(counted() < len || name == "model.npz", "{name}: opening read everything");
-        let rows = block_on(assert_send(checkpoint.read_rows(TOKENS, &[3, 39]))).unwrap();
+        let rows = block_on(assert_send(checkpoint.read_rows(TOKEN_TABLE, &[3, 39]))).unwrap();
         assert_eq!(counted(), 2 * 24 * 4, "{name}");
         assert_eq!(rows.len(), 2 * 24);
         let query = "text_model.encoder.layers.0.self_attn.q_proj.weight";
@@ -415,9 +430,9 @@ fn the_tokenizer_is_found_bounded_and_missed() {
 fn unknown_tensors_and_rows_are_errors() {
     let checkpoint = open_single(&tiny_config(false), safetensors(&tensors(&tiny_config(false)))).unwrap();
     assert!(block_on(checkpoint.read("nothing")).unwrap_err().to_string().contains("nothing"));
-    assert!(block_on(checkpoint.read_rows(TOKENS, &[39])).is_ok());
-    assert!(block_on(checkpoint.read_rows(TOKENS, &[0, 40])).unwrap_err().to_string().contains("row 40"));
-    assert!(block_on(checkpoint.read_rows(TOKENS, &[])).unwrap().is_empty());
+    assert!(block_on(checkpoint.read_rows(TOKEN_TABLE, &[39])).is_ok());
+    assert!(block_on(checkpoint.read_rows(TOKEN_TABLE, &[0, 40])).unwrap_err().to_string().contains("row 40"));
+    assert!(block_on(checkpoint.read_rows(TOKEN_TABLE, &[])).unwrap().is_empty());
 }
 
 #[test]

@@ -12,10 +12,13 @@ let generation = 0;
 let engine = null;
 /** One job at a time: requests queue up in this chain. */
 let last = null;
+/** Jobs that nobody has begun. */
+let waiting = 0;
 
 const host = {
   say: (message, transfer) => self.postMessage(message, transfer),
   isCancelled: (job) => cancelled.has(job),
+  hasMore: () => waiting > 0,
   files: (name) => files.get(name),
   lock,
 };
@@ -78,6 +81,10 @@ self.addEventListener("message", ({ data }) => {
   } else if (data.kind === "files") {
     files.set(data.body.name, data.files);
   } else {
-    last = last.then(() => engine.run(data));
+    waiting += 1;
+    last = last.then(() => {
+      waiting -= 1;
+      return engine.run(data);
+    });
   }
 });

@@ -6,7 +6,7 @@ use super::assets::Assets;
 use super::host::Host;
 use super::pictures::Pictures;
 use super::strings::{Language, Text};
-use crate::engine::{Client, Failure, Job, ModelInfo, ModelSource, News, OpenModel, Progress, Reply, Transport};
+use crate::engine::{Client, Failure, FailureKind, Job, ModelInfo, ModelSource, News, OpenModel, Progress, Reply, Table, Transport};
 
 /// A connection to whatever kind of engine there is.
 pub(super) type Engine = Client<Box<dyn Transport>>;
@@ -36,6 +36,10 @@ pub(super) struct Model {
     opening: Option<u64>,
     pub(super) progress: Option<Progress>,
     pub(super) failure: Option<Failure>,
+    /// The job that brings the token table of the open model, if that is coming and nobody has stopped it.
+    fetching: Option<u64>,
+    /// How much of the token table is here.
+    pub(super) table: Option<Progress>,
 }
 
 /// A line at the foot of the window.
@@ -89,7 +93,7 @@ impl Desk {
     }
 
     pub(super) fn open(&mut self, source: ModelSource) {
-        if matches!(source, ModelSource::Named(_)) {
+        if source != ModelSource::Demo {
             self.host.keep_models();
         }
         let job = Job::Open(OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() });
@@ -104,6 +108,8 @@ impl Desk {
         self.model.info = None;
         self.model.failure = None;
         self.model.progress = None;
+        self.stop_fetching();
+        self.model.table = None;
         self.model.opening = Some(self.engine.send(job, Vec::new()));
     }
 
@@ -118,6 +124,42 @@ impl Desk {
         self.model.opening.is_some()
     }
 
+    /// Brings the token table, while pictures can be looked at already.
+    pub(super) fn fetch_table(&mut self) {
+        self.model.fetching = Some(self.engine.send(Job::FetchTable, Vec::new()));
+    }
+
+    pub(super) fn stop_fetching(&mut self) {
+        if let Some(id) = self.model.fetching.take() {
+            self.engine.cancel(id);
+        }
+    }
+
+    /// Whether the token table is being brought.
+    pub(super) fn is_fetching(&self) -> bool {
+        self.model.fetching.is_some()
+    }
+
+    fn hear_of_table(&mut self, news: &News) {
+        match news {
+            News::Progress(progress) => self.model.table = Some(*progress),
+            // It has given way to other jobs.
+            News::Failed(failure) if failure.kind == FailureKind::Cancelled => self.fetch_table(),
+            News::Failed(failure) => {
+                self.model.fetching = None;
+                self.complain(&failure.message);
+            }
+            _ => {
+                self.model.fetching = None;
+                if let Some(info) = &mut self.model.info {
+                    info.table = Table::Here;
+                }
+                // Questions about words are asked again.
+                self.model.epoch += 1;
+            }
+        }
+    }
+
     /// Takes replies about the model and the pictures.
     pub(super) fn hear(&mut self, context: &Context, reply: &Reply) {
         if let News::Failed(failure) = &reply.news
@@ -128,15 +170,20 @@ impl Desk {
         }
         if self.model.opening == Some(reply.id) {
             self.model.hear(reply);
+            if self.model.info.as_ref().is_some_and(|info| info.table == Table::Coming) {
+                self.fetch_table();
+            }
+        } else if self.model.fetching == Some(reply.id) {
+            self.hear_of_table(&reply.news);
         }
         if let Some(failure) = self.pictures.hear(context, reply) {
             self.complain(failure);
         }
     }
 
-    /// Whether anything is under way.
+    /// Whether anything is under way, other than what gives way.
     pub(super) fn is_busy(&self) -> bool {
-        self.engine.pending() > 0
+        self.engine.pending() > usize::from(self.is_fetching())
     }
 
     /// Shows a failure that has no place of its own.

@@ -37,7 +37,7 @@ pub use self::host::{Arrival, Frame, Host};
 use self::models::ModelPicker;
 use self::stage::Stage;
 use self::strings::Text;
-use crate::engine::{ModelSource, Progress, Transport};
+use crate::engine::{ModelSource, Progress, Stage as Step, Table, Transport};
 
 /// The whole interface.
 pub struct App {
@@ -159,7 +159,7 @@ impl App {
             Workspace::Classify => self.classification.ui(ui, &mut self.desk),
             Workspace::Features => self.features.ui(ui, &mut self.desk),
         }
-        if self.desk.is_busy() {
+        if self.desk.is_busy() || self.desk.is_fetching() {
             // On a page nothing else may wake it while the worker computes.
             context.request_repaint_after(std::time::Duration::from_millis(100));
         }
@@ -236,10 +236,33 @@ impl App {
                 line.on_hover_text(reason);
                 ui.label(RichText::new(reason).small().color(ui.visuals().warn_fg_color));
             }
-            ui.label(RichText::new(format!("· {}", desk.text(Text::Offline))).small().weak());
+            match info.table {
+                Table::Here => drop(ui.label(RichText::new(format!("· {}", desk.text(Text::Offline))).small().weak())),
+                Table::Coming => table_line(ui, desk),
+                Table::Remote => {
+                    let line = RichText::new(format!("· {}", desk.text(Text::LightLine))).small().color(ui.visuals().warn_fg_color);
+                    ui.label(line).on_hover_text(desk.text(Text::LightHint));
+                }
+            }
         } else {
             ui.label(desk.text(Text::NoModel));
         }
+    }
+}
+
+/// How far the download of the token table is.
+fn table_line(ui: &mut Ui, desk: &mut Desk) {
+    if let Some(progress) = desk.model.table {
+        ui.add(ProgressBar::new(fraction(progress)).desired_width(120.0).desired_height(8.0));
+    }
+    let amount = desk.model.table.map(amount).unwrap_or_default();
+    ui.label(RichText::new(format!("{}{amount}", desk.text(Text::TableComing))).small()).on_hover_text(desk.text(Text::TableComingHint));
+    if desk.is_fetching() {
+        if ui.button(desk.text(Text::Cancel)).clicked() {
+            desk.stop_fetching();
+        }
+    } else if ui.button(desk.text(Text::TableFetch)).clicked() {
+        desk.fetch_table();
     }
 }
 
@@ -248,7 +271,6 @@ fn fraction(progress: Progress) -> f32 {
 }
 
 fn opening_text(desk: &Desk) -> String {
-    use crate::engine::Stage as Step;
     let Some(progress) = desk.model.progress else { return desk.text(Text::Loading).to_owned() };
     let step = match progress.stage {
         Step::Wait => Text::StageWait,
@@ -260,12 +282,16 @@ fn opening_text(desk: &Desk) -> String {
         Step::Texts => Text::StageTexts,
         Step::Image => Text::StageImage,
     };
+    format!("{}: {}{}", desk.text(Text::Loading), desk.text(step), amount(progress))
+}
+
+/// Bytes of a download or a check, for people.
+fn amount(Progress { stage, done, total }: Progress) -> String {
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
-    let amount = match progress.stage {
-        Step::Download | Step::Check => format!(" ({:.0} / {:.0} MB)", megabytes(progress.done), megabytes(progress.total)),
+    match stage {
+        Step::Download | Step::Check => format!(" ({:.0} / {:.0} MB)", megabytes(done), megabytes(total)),
         _ => String::new(),
-    };
-    format!("{}: {}{amount}", desk.text(Text::Loading), desk.text(step))
+    }
 }
 
 impl eframe::App for App {

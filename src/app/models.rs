@@ -17,6 +17,8 @@ pub(super) struct ModelPicker {
     typed: String,
     /// Branch, tag or commit of a model of the hub.
     revision: String,
+    /// Whether token tables stay at the hub.
+    is_light: bool,
     stored: StoredModels,
 }
 
@@ -25,7 +27,7 @@ pub(super) fn name(desk: &Desk) -> String {
     match desk.model.info.as_ref().map(|info| &info.source) {
         None => "…".to_owned(),
         Some(ModelSource::Demo) => desk.text(Text::DemoModel).to_owned(),
-        Some(ModelSource::Named(name)) => {
+        Some(ModelSource::Named(name) | ModelSource::Light(name)) => {
             let last = name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
             last.unwrap_or(name).to_owned()
         }
@@ -53,7 +55,8 @@ impl ModelPicker {
         let mut is_open = !context.input(|input| input.key_pressed(Key::Escape));
         let mut chosen = None;
         let window = Window::new(desk.text(Text::Model)).id(eframe::egui::Id::unique("models")).open(&mut is_open).collapsible(false);
-        window.default_width(640.0).show(context, |ui| {
+        // As tall as what is in it, which comes and goes.
+        window.default_width(640.0).resizable(false).show(context, |ui| {
             ScrollArea::vertical().max_height(620.0).show(ui, |ui| chosen = self.contents(ui, desk));
         });
         if let Some(source) = chosen {
@@ -73,7 +76,13 @@ impl ModelPicker {
             ui.separator();
         }
         ui.label(RichText::new(desk.text(Text::Released)).strong());
-        released::ui(ui, desk, &self.stored).or(chosen)
+        if desk.host.is_page() {
+            ui.checkbox(&mut self.is_light, desk.text(Text::LightMode)).on_hover_text(desk.text(Text::LightHint));
+            if self.is_light {
+                ui.label(RichText::new(desk.text(Text::LightHint)).color(ui.visuals().warn_fg_color));
+            }
+        }
+        released::ui(ui, desk, &self.stored, self.is_light).or(chosen)
     }
 
     fn by_name(&mut self, ui: &mut Ui, desk: &mut Desk) -> Option<ModelSource> {
@@ -92,7 +101,7 @@ impl ModelPicker {
             }
         });
         let (name, revision) = (self.typed.trim(), self.revision.trim());
-        (is_chosen && !name.is_empty()).then(|| ModelSource::Named(with_revision(name, revision)))
+        (is_chosen && !name.is_empty()).then(|| source(with_revision(name, revision), self.is_light))
     }
 }
 
@@ -100,6 +109,10 @@ fn demo(ui: &mut Ui, desk: &Desk) -> Option<ModelSource> {
     ui.label(RichText::new(desk.text(Text::DemoModel)).strong());
     ui.label(desk.text(Text::DemoAbout));
     ui.button(desk.text(Text::Open)).clicked().then_some(ModelSource::Demo)
+}
+
+fn source(name: String, is_light: bool) -> ModelSource {
+    if is_light { ModelSource::Light(name) } else { ModelSource::Named(name) }
 }
 
 /// The name that opens a model; `main` need not be said.

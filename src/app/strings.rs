@@ -109,6 +109,13 @@ strings! {
     StageTexts: "encoding texts", "テキストを計算中";
     StageImage: "encoding the picture", "画像を計算中";
     DeviceHint: "Where the model computes, and in which precision", "モデルを計算する場所と精度";
+    TableComing: "the table of words is being downloaded", "単語の表をダウンロード中";
+    TableComingHint: "Pictures can be looked at already. Words follow when their table is here and the model was checked.", "画像はもう見られます。単語は、表が届きモデルの検査が済むと使えます。";
+    TableFetch: "Go on", "再開";
+    LightMode: "Light: leave the table of words at the hub", "軽量：単語の表をHubに置いたまま使う";
+    LightHint: "About half of the download. For each new word its rows of the table are fetched, so the hub could infer the words that you type. Nothing of this is checked against the published digest.", "ダウンロードは約半分です。新しい単語ごとに表の行を取得するので、入力した単語をHubが推測できます。公開された検査値との照合もできません。";
+    LightLine: "Light: words are looked up at the hub", "軽量：単語をHubに問い合わせます";
+    IsLight: "light: without the table of words", "軽量：単語の表なし";
     Offline: "Nothing leaves this computer", "データはこの端末から出ません";
 
     // The stage.

@@ -30,7 +30,7 @@ pub use weights::{Transform, WeightShape, WeightSpec};
 use crate::config::ModelConfig;
 use crate::image::PatchBatch;
 use crate::text::Tokens;
-use crate::weights::Checkpoint;
+use crate::weights::{Checkpoint, TOKEN_TABLE};
 use job::{Job, Tower};
 
 /// What [`Encoder::encode_images`] returns besides embeddings.
@@ -235,7 +235,7 @@ impl Encoder {
             empty => empty.insert(self.checkpoint.read("text_model.embeddings.position_embedding.weight").await?.into_owned()),
         };
         let ids: Vec<u32> = tokens.iter().flat_map(|text| text.ids.iter().copied()).collect();
-        let mut rows = self.checkpoint.read_rows("text_model.embeddings.token_embedding.weight", &ids).await?;
+        let mut rows = self.checkpoint.read_rows(TOKEN_TABLE, &ids).await?;
         for text in rows.chunks_exact_mut(positions.len()) {
             text.iter_mut().zip(&*positions).for_each(|(row, position)| *row += position);
         }

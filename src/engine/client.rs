@@ -99,7 +99,7 @@ impl<T: Transport> Client<T> {
             Job::AddImage(request) => drop(self.images.insert(request.image, (*request, Arc::clone(&bulk)))),
             Job::DropImage { image } => drop(self.images.remove(image)),
             Job::Classify(_) | Job::EmbedImage(_) | Job::EmbedTexts { .. } | Job::View(_) | Job::Tokenize { .. } => {}
-            Job::Stored | Job::DeleteStored { .. } => {}
+            Job::FetchTable | Job::Stored | Job::DeleteStored { .. } => {}
         }
         self.pending.insert(id, Pending { job, bulk, deaths: 0 });
         id

@@ -20,6 +20,6 @@ pub mod worker;
 pub use client::{Client, Incoming, Transport};
 pub use protocol::{
     AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, PROTOCOL,
-    Progress, Reply, Request, Scores, Stage, Stored, StoredModel, TextInfo, ViewJob, ViewOf,
+    Progress, Reply, Request, Scores, Stage, Stored, StoredModel, Table, TextInfo, ViewJob, ViewOf,
 };
 pub use service::{Answer, Loader, Report, Service};

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 /// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// From the app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct Reply {
 pub enum Job {
     /// Loads a model in place of the present one. Answer: [`News::Opened`].
     Open(OpenModel),
+    /// Downloads the token table of a model that was opened without ([`Table::Coming`]). It gives way to other jobs: then it answers
+    /// [`FailureKind::Cancelled`], and goes on where it stopped when it is asked for again. Answer: [`News::Done`].
+    FetchTable,
     /// Takes a picture, which stays until it is dropped. Bulk: as [`ImageForm`] says. Answer: [`News::Image`].
     AddImage(AddImage),
     /// Forgets a picture. Answer: [`News::Done`].
@@ -87,6 +90,9 @@ pub enum ModelSource {
     Demo,
     /// A folder, files that a page has handed over, or a repository of the hub: `owner/name[@revision]`.
     Named(String),
+    /// A repository of the hub without its token table, for pages: rows of the table are fetched when a text has their tokens, so that whoever serves
+    /// them could infer the words. What is fetched this way is not checked, since the published digest is of the whole file.
+    Light(String),
 }
 
 /// See [`Job::Open`].
@@ -280,6 +286,18 @@ pub struct Progress {
     pub total: u64,
 }
 
+/// Where the token table is, without which no text can be embedded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// In the checkpoint, as all of it.
+    Here,
+    /// Not downloaded yet, to be had by [`Job::FetchTable`]; until then the model is not checked.
+    Coming,
+    /// At the hub: see [`ModelSource::Light`].
+    Remote,
+}
+
 /// A model that is ready.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelInfo {
@@ -303,6 +321,8 @@ pub struct ModelInfo {
     pub logit_scale: f32,
     /// b.
     pub logit_bias: f32,
+    /// Where its token table is.
+    pub table: Table,
     /// What it runs on: backend, adapter, precision.
     pub device: String,
     /// Why not on what one would expect.
@@ -366,6 +386,8 @@ pub struct StoredModel {
     pub bytes: u64,
     /// Whether all of it is there. If not, opening it resumes the download.
     pub complete: bool,
+    /// Whether all but the token table is there: what [`ModelSource::Light`] needs.
+    pub light: bool,
 }
 
 /// Why a job did not work.

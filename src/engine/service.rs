@@ -9,7 +9,7 @@ use image::RgbImage;
 use super::cache::Cache;
 use super::protocol::{
     AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, Progress,
-    Scores, Stage, Stored, TextInfo, ViewJob, ViewOf,
+    Scores, Stage, Stored, Table, TextInfo, ViewJob, ViewOf,
 };
 use crate::config::VisionGeometry;
 use crate::encoder::{DeviceDescription, Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
@@ -24,8 +24,13 @@ use crate::weights::Checkpoint;
 
 /// Where models come from, which differs between a process and a browser tab.
 pub trait Loader {
-    /// Opens a model.
-    fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> impl Future<Output = Result<Checkpoint, Failure>>;
+    /// Opens a model, and tells where its token table is.
+    fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> impl Future<Output = Result<(Checkpoint, Table), Failure>>;
+
+    /// Brings the token table of the model that was opened last, if that was opened without. Goes on where it was stopped.
+    fn fetch_table(&mut self, _report: &mut Report<'_>) -> impl Future<Output = Result<(), Failure>> {
+        async { Ok(()) }
+    }
 
     /// Models that were downloaded. None, unless a loader keeps some.
     fn stored(&mut self) -> impl Future<Output = Result<Stored, Failure>> {
@@ -139,6 +144,7 @@ impl<L: Loader> Service<L> {
     pub async fn run(&mut self, job: Job, bulk: Vec<u8>, report: &mut Report<'_>) -> Result<Answer, Failure> {
         match job {
             Job::Open(request) => Ok(News::Opened(Box::new(self.open(request, report).await?)).into()),
+            Job::FetchTable => self.fetch_table(report).await.map(|()| News::Done.into()),
             Job::AddImage(request) => self.add_image(request, bulk),
             Job::DropImage { image } => {
                 self.images.remove(&image);
@@ -161,13 +167,14 @@ impl<L: Loader> Service<L> {
         // Two models at once may not fit.
         self.open = None;
         report.step(Stage::Load, 0, 1)?;
-        let checkpoint = Arc::new(self.loader.open(&request.source, report).await?);
+        let (checkpoint, table) = self.loader.open(&request.source, report).await?;
+        let checkpoint = Arc::new(checkpoint);
         let Ok(device) = request.device.parse();
         let options = EncoderOptions { device, precision: request.precision.parse().map_err(input)? };
         let encoder = Encoder::new(Arc::clone(&checkpoint), options).await.map_err(model)?;
         report.step(Stage::Load, 1, 1)?;
         let mut open = Open {
-            info: describe(request.source, &encoder),
+            info: describe(request.source, table, &encoder),
             checkpoint,
             encoder,
             tokenizer: None,
@@ -181,6 +188,16 @@ impl<L: Loader> Service<L> {
         let info = open.info.clone();
         self.open = Some(open);
         Ok(info)
+    }
+
+    async fn fetch_table(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
+        let open = self.open.as_mut().ok_or_else(no_model)?;
+        if open.info.table == Table::Coming {
+            self.loader.fetch_table(report).await?;
+            open.info.table = Table::Here;
+            open.warm_up_texts(report).await?;
+        }
+        Ok(())
     }
 
     fn add_image(&mut self, AddImage { image, form, preview_side }: AddImage, bulk: Vec<u8>) -> Result<Answer, Failure> {
@@ -305,7 +322,7 @@ impl<L: Loader> Service<L> {
 const TEXTS_AT_ONCE: usize = 16;
 
 impl Open {
-    /// Loads both towers, so that the first job takes no longer than the next.
+    /// Loads both towers, as far as they are there, so that the first job takes no longer than the next.
     async fn warm_up(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
         report.pause(Stage::VisionTower, 0, 1).await?;
         let vision = self.encoder.config().vision;
@@ -313,6 +330,10 @@ impl Open {
         let budget = matches!(vision.geometry, VisionGeometry::NaFlex { .. }).then_some(1);
         let patches = preprocess(&pixel, &vision, budget, Resampling::default()).map_err(model)?;
         self.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()).await.map_err(model)?;
+        if self.info.table == Table::Coming { Ok(()) } else { self.warm_up_texts(report).await }
+    }
+
+    async fn warm_up_texts(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
         report.pause(Stage::TextTower, 0, 1).await?;
         self.embed_texts(&[String::new()], report).await.map(drop)
     }
@@ -389,6 +410,9 @@ impl Open {
                 None => missing.push(text),
             }
         }
+        if !missing.is_empty() && self.info.table == Table::Coming {
+            return Err(model("the table of words is still being downloaded; until it is here, pictures can be looked at without words"));
+        }
         missing.sort_unstable();
         missing.dedup();
         let dim = self.encoder.config().embedding_dim();
@@ -427,7 +451,7 @@ fn preview(pixels: &RgbImage, side: usize) -> Option<RgbImage> {
     Some(image::imageops::thumbnail(pixels, scaled(pixels.width()), scaled(pixels.height())))
 }
 
-fn describe(source: ModelSource, encoder: &Encoder) -> ModelInfo {
+fn describe(source: ModelSource, table: Table, encoder: &Encoder) -> ModelInfo {
     let config = encoder.config();
     let (max_num_patches, image_size) = match config.vision.geometry {
         VisionGeometry::NaFlex { .. } => (Some(config.vision.preprocessing.max_num_patches), None),
@@ -445,6 +469,7 @@ fn describe(source: ModelSource, encoder: &Encoder) -> ModelInfo {
         parameters: config.parameters(),
         logit_scale: encoder.logit_scale(),
         logit_bias: encoder.logit_bias(),
+        table,
         device,
         device_reason,
     }

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::{Incoming, Transport};
-use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request, Stored};
+use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request, Stored, Table};
 use super::service::{Answer, Loader, Report, Service};
 use crate::platform::{block_on, spawn};
 use crate::weights::Checkpoint;
@@ -122,12 +122,16 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 pub struct Files;
 
 impl Loader for Files {
-    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
+    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
         match source {
-            ModelSource::Demo => demo().await,
+            ModelSource::Demo => Ok((demo().await?, Table::Here)),
             ModelSource::Named(name) => {
                 let folder = folder(name, report)?;
-                Checkpoint::open(&folder).await.map_err(|error| Failure::new(FailureKind::Model, error))
+                let checkpoint = Checkpoint::open(&folder).await.map_err(|error| Failure::new(FailureKind::Model, error))?;
+                Ok((checkpoint, Table::Here))
+            }
+            ModelSource::Light(name) => {
+                Err(Failure::new(FailureKind::Input, format!("only a page opens {name} without its token table; open it whole")))
             }
         }
     }
@@ -182,7 +186,7 @@ fn stored() -> Stored {
     let model = |name: &str| {
         let id: HubId = name.parse().ok()?;
         let bytes = hub.stored_bytes(&id)?;
-        Some(StoredModel { name: name.to_owned(), revision: id.revision().to_owned(), bytes, complete: true })
+        Some(StoredModel { name: name.to_owned(), revision: id.revision().to_owned(), bytes, complete: true, light: true })
     };
     let models: Vec<StoredModel> = PRESETS.iter().filter_map(|preset| model(preset.id)).collect();
     let usage = models.iter().map(|model| model.bytes).sum();

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
+
 use super::inflate::{Deflated, inflate};
 use super::{ByteSource, Dtype, WeightsError};
 
@@ -71,11 +73,9 @@ impl Array {
     pub(crate) async fn read<'a>(&self, file: &'a NamedSource, ranges: &[Range<u64>]) -> Result<Vec<Cow<'a, [u8]>>, WeightsError> {
         match &self.packing {
             Packing::Plain { offset } => {
-                let mut parts = Vec::with_capacity(ranges.len());
-                for range in ranges {
-                    parts.push(file.read(offset.saturating_add(range.start), range.end.saturating_sub(range.start)).await?);
-                }
-                Ok(parts)
+                // All at once: a source may be a question to another computer.
+                let read = |range: &Range<u64>| file.read(offset.saturating_add(range.start), range.end.saturating_sub(range.start));
+                try_join_all(ranges.iter().map(read)).await
             }
             Packing::Deflated { stream, skip } => {
                 let shifted: Vec<_> =

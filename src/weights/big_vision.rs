@@ -6,7 +6,7 @@
 
 use super::array::Array;
 use super::binding::{Candidate, Catalog, Layout, Wanted};
-use super::names::TensorSpec;
+use super::names::{TOKEN_TABLE, TensorSpec};
 use crate::config::{ModelConfig, PRESETS, Preprocessing, TextConfig, TowerConfig, VisionConfig, VisionGeometry};
 
 /// A key without the `params/` that training checkpoints have in front, if it is one of the model's.
@@ -44,7 +44,7 @@ pub(crate) fn npz_candidates(spec: &TensorSpec, config: &ModelConfig) -> Vec<Can
         "vision_model.embeddings.position_embedding.weight" => whole("img/pos_embedding", &[side, side, width], Layout::AsIs),
         "vision_model.post_layernorm.weight" => whole("img/Transformer/encoder_norm/scale", &[width], Layout::AsIs),
         "vision_model.post_layernorm.bias" => whole("img/Transformer/encoder_norm/bias", &[width], Layout::AsIs),
-        "text_model.embeddings.token_embedding.weight" => whole("txt/Embed_0/embedding", &spec.shape, Layout::AsIs),
+        TOKEN_TABLE => whole("txt/Embed_0/embedding", &spec.shape, Layout::AsIs),
         "text_model.embeddings.position_embedding.weight" => {
             whole("txt/pos_embedding", &[1, text.positions, text.tower.width], Layout::AsIs)
         }

@@ -27,7 +27,8 @@ pub use checkpoint::Checkpoint;
 pub use companions::write_companions;
 pub use dtype::Dtype;
 pub use error::WeightsError;
-pub use names::{TensorSpec, expected_tensors};
+pub use names::{TOKEN_TABLE, TensorSpec, expected_tensors};
+pub use safetensors::token_table;
 #[cfg(not(target_family = "wasm"))]
 pub use source::FileSource;
 pub use source::{ByteSource, MemorySource, ReadFuture, Shareable};

@@ -5,6 +5,9 @@
 use super::binding::{Candidate, Layout, Wanted};
 use crate::config::{ModelConfig, TowerConfig, VisionGeometry};
 
+/// The tensor with a row for each token of the vocabulary: half of a model, of which a text needs a few rows.
+pub const TOKEN_TABLE: &str = "text_model.embeddings.token_embedding.weight";
+
 /// A tensor that a configuration calls for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorSpec {
@@ -83,7 +86,7 @@ impl Specs {
     fn text(&mut self, config: &ModelConfig) {
         let text = &config.text;
         let width = text.tower.width;
-        self.add("text_model.embeddings.token_embedding.weight", &[text.vocab_size, width]);
+        self.add(TOKEN_TABLE, &[text.vocab_size, width]);
         self.add("text_model.embeddings.position_embedding.weight", &[text.positions, width]);
         self.blocks("text_model", &text.tower);
         self.layer_norm("text_model.final_layer_norm", width);

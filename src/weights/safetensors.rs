@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Error as _, MapAccess, Visitor};
 
 use super::array::{Array, NamedSource, Packing, element_count};
-use super::{Dtype, WeightsError};
+use super::names::{TOKEN_TABLE, canonical_name};
+use super::{ByteSource, Dtype, WeightsError};
 use crate::limits;
 
 /// Bytes before the header.
@@ -39,6 +42,20 @@ pub(crate) async fn read_header(file: &NamedSource, file_index: usize) -> Result
     let header: Header = serde_json::from_slice(&bytes).map_err(|error| damaged(format!("unreadable header: {error}")))?;
     let arrays = header.arrays(file_index, data_start, len - data_start).map_err(damaged)?;
     Ok(arrays)
+}
+
+/// Where the bytes of the token table are in a safetensors file, if it is in this one. Reads the header only.
+///
+/// # Errors
+/// The header cannot be read, or is not what the format says.
+pub async fn token_table(name: &str, source: Arc<dyn ByteSource>) -> Result<Option<Range<u64>>, WeightsError> {
+    let arrays = read_header(&NamedSource { name: name.to_owned(), source }, 0).await?;
+    let table = arrays.into_iter().find(|(tensor, _)| canonical_name(tensor) == TOKEN_TABLE);
+    Ok(table.and_then(|(_, Array { packing, dtype, shape, .. })| {
+        let Packing::Plain { offset } = packing else { return None };
+        let bytes = element_count(&shape)?.checked_mul(dtype.ok()?.size() as u64)?;
+        Some(offset..offset.checked_add(bytes)?)
+    }))
 }
 
 /// The header in file order, duplicates included.

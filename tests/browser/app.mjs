@@ -94,6 +94,11 @@ export class App {
     }
   }
 
+  /** Waits until some text matches. */
+  reads(pattern) {
+    return this.until((widgets) => widgets.some(({ label, value }) => [label, value].some((text) => pattern.test(text ?? ""))), pattern);
+  }
+
   /** Waits for the next frame. */
   frame() {
     return this.page.evaluate(() => new Promise(requestAnimationFrame));

@@ -34,7 +34,7 @@ function certificate() {
 export class FakeHub {
   /** Of the hub and the storage: `{method, path, range}`. */
   requests = [];
-  /** What goes wrong in the storage: `{breakAfter: bytes}` once, `{lie}` once, `{corrupt}`, `{pieceMillis}`. */
+  /** What goes wrong in the storage: `{breakAfter: bytes}` once, `{lie}` once, `{corrupt: first byte}`, `{pieceMillis}`, `{hold: first byte}` until it is gone. */
   faults = {};
   #models = new Map();
   #blobs = new Map();
@@ -109,10 +109,11 @@ export class FakeHub {
     const { breakAfter = Infinity, lie, corrupt, pieceMillis } = this.faults;
     if (first !== undefined) delete this.faults.lie;
     delete this.faults.breakAfter;
+    while (this.faults.hold === start) await pause(50);
     const range = `bytes ${start - (lie ? 1 : 0)}-${end - 1}/${blob.length}`;
     response.writeHead(first === undefined ? 200 : 206, { ...CORS, "content-length": end - start, ...(first === undefined ? {} : { "content-range": range }) });
     const bytes = Buffer.from(blob.subarray(start, end));
-    if (corrupt) bytes[bytes.length >> 1] ^= 1;
+    if (corrupt === start) bytes[bytes.length >> 1] ^= 1;
     for (let at = 0; at < bytes.length; at += 256 << 10) {
       if (at >= breakAfter) {
         // A browser throws away what a page has not read when the connection breaks: it gets the time to read.

@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
+import { openApp, samplePath } from "./app.mjs";
 import { FakeHub } from "./fakehub.mjs";
 import { FLAGS, URL_OF_PAGE, engines, modelFiles } from "./support.mjs";
 
@@ -29,12 +30,17 @@ after(async () => {
   rmSync(profile, { recursive: true, force: true });
 });
 
+/** Where a safetensors file has its header's end, and its tensors. */
+function parse(buffer) {
+  const start = 8 + Number(buffer.readBigUInt64LE());
+  return { start, header: JSON.parse(buffer.subarray(8, start)), tensors: buffer.subarray(start) };
+}
+
 /** A fixture model with a tensor of this many bytes that no model has, so that there are several chunks. */
 function largeModel(surplus) {
   return modelFiles("naflex").map((file) => {
     if (file.name !== "model.safetensors") return file;
-    const start = 8 + Number(file.buffer.readBigUInt64LE());
-    const [header, tensors] = [JSON.parse(file.buffer.subarray(8, start)), file.buffer.subarray(start)];
+    const { header, tensors } = parse(file.buffer);
     header.surplus = { dtype: "F32", shape: [surplus / 4], data_offsets: [tensors.length, tensors.length + surplus] };
     const text = Buffer.from(JSON.stringify(header));
     const length = Buffer.alloc(8);
@@ -42,8 +48,18 @@ function largeModel(surplus) {
     return { ...file, buffer: Buffer.concat([length, text, tensors, Buffer.alloc(surplus, "surplus")]) };
   });
 }
+const weightsOf = (model) => model.find(({ name }) => name === "model.safetensors").buffer;
 const MODEL = largeModel(20 * MIB);
-const WEIGHTS = MODEL.find(({ name }) => name === "model.safetensors").buffer.length;
+const WEIGHTS = weightsOf(MODEL).length;
+
+/** So large that its token table is downloaded apart from the rest; and that table's first byte, the byte after its last, and the bytes of a row. */
+const SPLIT = largeModel(40 * MIB);
+const TABLE = (() => {
+  const { start, header } = parse(weightsOf(SPLIT));
+  const { shape, data_offsets: [first, end] } = header["text_model.embeddings.token_embedding.weight"];
+  return { first: start + first, end: start + end, row: (end - first) / shape[0] };
+})();
+const SPLIT_BYTES = weightsOf(SPLIT).length;
 
 /** A page of nothing, under the headers with which everything is served. */
 async function openBlank() {
@@ -86,11 +102,11 @@ const remove = (page, model) =>
 /** Requests for the weights' bytes, by their ranges. */
 const ranges = (requests) => requests.filter(({ path }) => path.includes("signature=")).map(({ range }) => range);
 
-/** Publishes the model under a name of its own. */
-function publish(name) {
+/** Publishes a model under a name of its own. */
+function publish(name, model = MODEL) {
   hub.faults = {};
   hub.taken();
-  hub.publish(name, MODEL);
+  hub.publish(name, model);
   return name;
 }
 
@@ -133,8 +149,7 @@ test("a model is downloaded once, opens offline after a reload, and gives its sp
 });
 
 test("the module's memory never holds the model", async (t) => {
-  const name = "owner/large";
-  hub.publish(name, largeModel(192 * MIB));
+  const name = publish("owner/large", largeModel(192 * MIB));
   const page = await openBlank();
   const loaded = await load(page, name);
   assert.ok(loaded.embed, JSON.stringify(loaded));
@@ -156,7 +171,7 @@ test("a connection that breaks is resumed where it broke", async () => {
   const loaded = await load(page, name);
   assert.ok(loaded.embed, JSON.stringify(loaded));
   const [first, second, ...more] = ranges(hub.taken());
-  const start = Number(/^bytes=(\d+)-$/.exec(second)?.[1]);
+  const start = Number(/^bytes=(\d+)-\d+$/.exec(second)?.[1]);
   assert.ok(first === undefined && start > MIB && start <= 11 * MIB && more.length === 0, `${[first, second, ...more]}`);
   await close(page);
   await remove(page, name);
@@ -179,7 +194,7 @@ test("a download is stopped, and resumed after a reload", async () => {
   // The commit was pinned: nobody asks what the branch means now.
   assert.ok(!requests.some(({ path }) => path.startsWith("/api/")), JSON.stringify(requests));
   const [range, ...more] = ranges(requests);
-  assert.ok(/^bytes=\d{7,}-$/.test(range) && more.length === 0, `${[range, ...more]}`);
+  assert.ok(/^bytes=\d{7,}-\d+$/.test(range) && more.length === 0, `${[range, ...more]}`);
   await close(page);
   await remove(page, name);
   await page.close();
@@ -199,7 +214,7 @@ test("parts that are not what was asked for are not put together", async () => {
 
 test("what is not as published is an error, and nothing of it is kept", async () => {
   const name = publish("owner/corrupt");
-  hub.faults = { corrupt: true };
+  hub.faults = { corrupt: 0 };
   const page = await openBlank();
   const failed = await load(page, name);
   assert.equal(failed.kind, "model");
@@ -213,22 +228,86 @@ test("what is not as published is an error, and nothing of it is kept", async ()
   await page.close();
 });
 
+/** Changes some bytes of a stored file. */
+function rot(page, name, file, at) {
+  return page.evaluate(async ([name, file, at]) => {
+    const models = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
+    const folder = await models.getDirectoryHandle(`${name.replace("/", "+")}@main`);
+    const writable = await (await folder.getFileHandle(file)).createWritable({ keepExistingData: true });
+    await writable.write({ type: "write", position: at, data: "rot" });
+    await writable.close();
+  }, [name, file, at]);
+}
+
 test("what rots is fetched again, alone", async () => {
   const name = publish("owner/rotten");
   const page = await openBlank();
   const { embed } = await load(page, name);
   await close(page);
-  await page.evaluate(async ([name, at]) => {
-    const models = await (await navigator.storage.getDirectory()).getDirectoryHandle("models");
-    const folder = await models.getDirectoryHandle(`${name.replace("/", "+")}@main`);
-    const writable = await (await folder.getFileHandle("model.safetensors")).createWritable({ keepExistingData: true });
-    await writable.write({ type: "write", position: at, data: "rot" });
-    await writable.close();
-  }, [name, CHUNK + 5]);
+  await rot(page, name, "model.safetensors", CHUNK + 5);
   hub.taken();
   const mended = await load(page, name);
   assert.deepEqual(mended.embed, embed, JSON.stringify(mended));
   assert.deepEqual(ranges(hub.taken()), [`bytes=${CHUNK}-${2 * CHUNK - 1}`]);
+  await close(page);
+  await remove(page, name);
+  await page.close();
+});
+
+test("the token table comes last, and rots and is mended like the rest", async () => {
+  const name = publish("owner/split", SPLIT);
+  const page = await openBlank();
+  const { embed } = await load(page, name);
+  const { start } = parse(weightsOf(SPLIT));
+  const parts = [[0, TABLE.first], [TABLE.end, SPLIT_BYTES], [TABLE.first, TABLE.end]].map(([first, end]) => `bytes=${first}-${end - 1}`);
+  assert.deepEqual(ranges(hub.taken()), ["bytes=0-7", `bytes=8-${start - 1}`, ...parts]);
+  assert.ok((await find(page, name)).complete);
+  await close(page);
+  await rot(page, name, "model.safetensors.table", 3);
+  hub.taken();
+  const mended = await load(page, name);
+  assert.deepEqual(mended.embed, embed, JSON.stringify(mended));
+  assert.deepEqual(ranges(hub.taken()), [`bytes=0-${CHUNK - 1}`]);
+  await close(page);
+  await remove(page, name);
+
+  hub.faults = { corrupt: TABLE.first };
+  assert.match((await load(page, name)).message, /model\.safetensors: what arrived is not what the hub publishes; it was thrown away/);
+  hub.faults = {};
+  assert.deepEqual((await load(page, name)).embed, embed);
+  await close(page);
+  await remove(page, name);
+  await page.close();
+});
+
+test("a light model fetches the rows that its words need, and becomes a whole one", async () => {
+  const name = publish("owner/light", SPLIT);
+  const page = await openBlank();
+  const light = await load(page, name, { light: true });
+  const first = ranges(hub.taken());
+  assert.equal(await page.evaluate(() => globalThis.model.info.table), "remote");
+  const isRow = (range) => {
+    const [, start, last] = /^bytes=(\d+)-(\d+)$/.exec(range).map(Number);
+    return start >= TABLE.first && last < TABLE.end && last - start === TABLE.row - 1;
+  };
+  assert.ok(first.some(isRow) && !first.includes(`bytes=${TABLE.first}-${TABLE.end - 1}`), `${first}`);
+  // A known word costs nothing, a new one only what is new in it.
+  const embedAgain = (text) => page.evaluate(async (text) => [...(await globalThis.model.embedTexts([text]))[0]], text);
+  await embedAgain("A CAT");
+  assert.deepEqual(hub.taken(), []);
+  await embedAgain("a green dog");
+  const more = ranges(hub.taken());
+  assert.ok(more.length > 0 && more.every(isRow) && !more.some((range) => first.includes(range)), `${more}`);
+  const { complete, light: isLight, bytes } = await find(page, name);
+  assert.ok(!complete && isLight && bytes < SPLIT_BYTES, `${bytes}`);
+  await close(page);
+
+  await page.reload();
+  hub.taken();
+  const whole = await load(page, name);
+  assert.deepEqual(ranges(hub.taken()), [`bytes=${TABLE.first}-${TABLE.end - 1}`]);
+  assert.deepEqual(whole.embed, light.embed);
+  assert.ok((await find(page, name)).complete);
   await close(page);
   await remove(page, name);
   await page.close();
@@ -264,7 +343,7 @@ test("a full storage says what to do, and the download goes on when there is roo
   hub.taken();
   assert.ok((await load(page, name)).embed);
   const [range, ...more] = ranges(hub.taken());
-  assert.ok(/^bytes=\d+-$/.test(range) && more.length === 0, `${[range, ...more]}`);
+  assert.ok(/^bytes=\d+-\d+$/.test(range) && more.length === 0, `${[range, ...more]}`);
   await close(page);
   await remove(page, name);
   await page.close();
@@ -300,49 +379,76 @@ test("what is no model of the hub is an error that says so", async () => {
   await page.close();
 });
 
-/** An element of the app's mirror for screen readers, which lies where the canvas shows it. */
-async function widget(page, role, label) {
-  const found = await page.waitForFunction(([role, label]) => {
-    const pattern = new RegExp(label);
-    const texts = (element) => [element.getAttribute("aria-label"), element.textContent];
-    const widgets = [...document.querySelectorAll(`#mirror > div[role=${role}]`)];
-    return widgets.find((element) => texts(element).some((text) => pattern.test(text ?? "")));
-  }, [role, label]);
-  return found.evaluate((element) => {
-    const { left, top, width, height } = element.getBoundingClientRect();
-    return { x: left + width / 2, y: top + height / 2, isDisabled: element.getAttribute("aria-disabled") === "true" };
-  });
+/** The app in a tab of this profile, with its choice of models open. */
+async function openPicker() {
+  const app = await openApp({ url: new URL("index.html", URL_OF_PAGE).href, context });
+  await app.click("button", /^Model: demo/);
+  return app;
 }
 
-async function click(page, role, label) {
-  await widget(page, role, label);
-  // Windows open and lists fill over some frames; what is clicked shall stand still.
-  await page.waitForTimeout(400);
-  const { x, y } = await widget(page, role, label);
-  await page.mouse.click(x, y);
+/** Opens a model of the hub by its name. */
+async function openByName(app, name) {
+  await app.type("Open from the hub, or a folder", name);
+  await app.page.keyboard.press("Enter");
 }
 
 test("people open a model of the hub in the app, see what it takes, and delete it", async () => {
   const name = publish("owner/app");
-  const page = await context.newPage();
-  await page.goto(new URL("index.html", URL_OF_PAGE).href);
-  await click(page, "button", "^Model: demo");
-  await widget(page, "note", "None yet");
-  await widget(page, "note", "needs a large GPU");
-  const { x, y } = await widget(page, "button", "Open a checkpoint's files");
-  const names = await page.evaluate(() => [...document.querySelectorAll("#mirror > div[role=textbox]")].map((element) => element.getBoundingClientRect().toJSON()));
-  // The field for a name stands left of this button, in its row.
-  const field = names.filter((place) => Math.abs(place.top + place.height / 2 - y) < 20 && place.left < x).sort((a, b) => a.left - b.left)[0];
-  await page.mouse.click(field.left + 20, field.top + field.height / 2);
-  await page.keyboard.type(name);
-  await page.keyboard.press("Enter");
-  await click(page, "button", "^Model: app$");
-  await widget(page, "note", "Space in use by this site: \\d+ MB / ");
-  assert.ok((await widget(page, "button", "^Delete$")).isDisabled);
+  const app = await openPicker();
+  await app.reads(/None yet/);
+  await app.reads(/needs a large GPU/);
+  await openByName(app, name);
+  await app.click("button", "Model: app");
+  await app.reads(/^Space in use by this site: \d+ MB \/ /);
+  await app.until((widgets) => widgets.some(({ role, label, isDisabled }) => role === "button" && label === "Delete" && isDisabled), "it is in use");
   // The first of the buttons is the demo's.
-  await click(page, "button", "^Open$");
-  await click(page, "button", "^Model: demo");
-  await click(page, "button", "^Delete$");
-  await widget(page, "note", "None yet");
-  await page.close();
+  await app.click("button", "Open");
+  await app.click("button", /^Model: demo/);
+  await app.click("button", "Delete");
+  await app.reads(/None yet/);
+  await app.page.close();
+});
+
+test("pictures can be looked at while the token table is on its way, and words follow", async () => {
+  const name = publish("owner/app-split", SPLIT);
+  hub.faults = { hold: TABLE.first };
+  const app = await openPicker();
+  await openByName(app, name);
+  await app.find("button", "Model: app-split");
+  await app.reads(/the table of words is being downloaded/);
+  await app.click("button", "Features");
+  await app.choose(samplePath("castle"));
+  await app.find("img", /^castle\.jpg · \d+ × \d+ patches$/);
+  await app.screenshot("table-coming");
+  await app.click("button", "Classify");
+  await app.reads(/still being downloaded; until it is here/);
+  // Somebody may want the network for something else.
+  await app.click("button", "Cancel");
+  await app.find("button", "Go on");
+  delete hub.faults.hold;
+  await app.click("button", "Go on");
+  await app.scores();
+  await app.reads(/Nothing leaves this computer/);
+  assert.ok((await find(app.page, name)).complete);
+  await app.page.close();
+});
+
+test("the light mode says what it tells the hub, and what it saves", async () => {
+  const name = publish("owner/app-light", SPLIT);
+  const app = await openPicker();
+  await app.reads(/^download 1\.5 GB$/);
+  await app.click("checkbox", /^Light:/);
+  await app.reads(/the hub could infer the words/);
+  await app.reads(/^download 715 MB$/);
+  await app.screenshot("light-mode");
+  await openByName(app, name);
+  await app.click("button", "Model: app-light");
+  await app.reads(/^light: without the table of words$/);
+  await app.reads(/words are looked up at the hub/);
+  await app.page.keyboard.press("Escape");
+  await app.click("button", "Classify");
+  await app.choose(samplePath("castle"));
+  await app.scores();
+  assert.ok(!ranges(hub.taken()).includes(`bytes=${TABLE.first}-${TABLE.end - 1}`));
+  await app.page.close();
 });

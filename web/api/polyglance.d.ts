@@ -47,6 +47,11 @@ export interface LoadOptions extends CallOptions {
    * `preprocessor_config.json` if it came with one. Read by slice, never whole.
    */
   files?: Iterable<File>;
+  /**
+   * Leaves the token table of a model of the hub where it is, which is about half of the download: its rows are fetched when a text has their tokens, so
+   * that the hub could infer the words, and nothing is checked against the published digest. False if absent.
+   */
+  light?: boolean;
   /** `auto` takes a hardware GPU that computes right, else the CPU. */
   device?: "auto" | "gpu" | "cpu";
   /** How weights are stored: `f16` halves their memory on a GPU. `auto` is `f32`. */
@@ -106,6 +111,8 @@ export interface ModelInfo {
   parameters: number;
   logitScale: number;
   logitBias: number;
+  /** Where the token table is: `remote` for a light model. */
+  table: "here" | "remote";
   /** What it runs on: backend, adapter, precision. */
   device: string;
   /** Why not on what one would expect. */
@@ -138,6 +145,8 @@ export interface StoredModel {
   bytes: number;
   /** If not, loading it resumes the download. */
   complete: boolean;
+  /** Whether it is there as a light model at least. */
+  light: boolean;
 }
 
 /** Models of the hub that this site has downloaded, and the bytes that it uses and may use. */

@@ -3,7 +3,7 @@
 import { connect } from "./link.js";
 
 /** Of src/engine/protocol.rs. */
-const PROTOCOL = 3;
+const PROTOCOL = 4;
 /** The name under which a worker knows the files of its model. */
 const FILES = "files";
 
@@ -111,10 +111,10 @@ class Model {
   /** Settles when the calls so far have. */
   #last = Promise.resolve();
 
-  static async load({ model = "demo", revision, files, device = "auto", precision = "auto", ...options } = {}) {
+  static async load({ model = "demo", revision, files, light = false, device = "auto", precision = "auto", ...options } = {}) {
     const list = files && [...files];
     if (list?.some((file) => !(file instanceof File))) throw new PolyglanceError("input", "a model's files must be File objects");
-    const loaded = new Model(list, { source: list ? { named: FILES } : sourceOf(model, revision), device, precision });
+    const loaded = new Model(list, { source: list ? { named: FILES } : sourceOf(model, revision, light), device, precision });
     try {
       await loaded.#call(options, () => {});
       return loaded;
@@ -204,6 +204,10 @@ class Model {
     try {
       if (this.#files) engine.files(this.#files);
       const { bulk, ...info } = await engine.job("open", this.#request, options);
+      if (info.table === "coming") {
+        await engine.job("fetch_table", undefined, options);
+        info.table = "here";
+      }
       this.info = camelCase(info);
       return engine;
     } catch (error) {
@@ -214,9 +218,9 @@ class Model {
 }
 
 /** Where the engine finds a model by name. */
-function sourceOf(model, revision) {
+function sourceOf(model, revision, light) {
   if (model === "demo") return "demo";
-  if (/^[\w.-]+\/[\w.-]+$/.test(model)) return { named: revision === undefined ? model : `${model}@${revision}` };
+  if (/^[\w.-]+\/[\w.-]+$/.test(model)) return { [light ? "light" : "named"]: revision === undefined ? model : `${model}@${revision}` };
   throw new PolyglanceError("input", `there is no model ${JSON.stringify(model)}: take "demo", a model of the hub as "owner/name", or give files`);
 }
 

@@ -1,75 +1,54 @@
 //! Models in a browser: files that somebody chose or dropped, those that were downloaded from the hub, and the demo model's, which lie beside
-//! `worker.js`. All are blobs, read by slice: the module's memory never holds more of a file than the tensor that is being read.
+//! `worker.js`.
 
-use std::borrow::Cow;
 use std::collections::HashSet;
-use std::rc::Rc;
 use std::sync::Arc;
 
-use js_sys::Uint8Array;
-use polyglance::engine::{Failure, FailureKind, Loader, ModelSource, Report, Stage, Stored};
+use polyglance::engine::{Failure, FailureKind, Loader, ModelSource, Report, Stage, Stored, Table};
 use polyglance::limits;
 use polyglance::weights::hub::HubId;
-use polyglance::weights::{ByteSource, Checkpoint, ReadFuture, WeightsError};
+use polyglance::weights::{ByteSource, Checkpoint};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, File, RequestInit, RequestMode, Response, Url, WorkerGlobalScope};
 
-use crate::hub::{self, Lock};
+use crate::hub::{self, Opened, Rest};
+use crate::source::BlobSource;
 use crate::worker::Host;
 
 /// Where the demo model is, seen from `worker.js`, and its files.
 const DEMO: (&str, [&str; 4]) = ("demo/", ["config.json", "preprocessor_config.json", "tokenizer.json", "model.safetensors"]);
 const CONFIG: &str = "config.json";
 
-/// A blob as a source of bytes.
-pub(crate) struct BlobSource {
-    pub(crate) name: String,
-    pub(crate) blob: Blob,
-    /// Keeps other tabs from changing a downloaded model as long as it is open.
-    pub(crate) _lock: Option<Rc<Lock>>,
-}
-
-impl BlobSource {
-    async fn read(&self, offset: u64, len: usize) -> Result<Vec<u8>, JsValue> {
-        // Lengths of files are exact in f64.
-        let slice = self.blob.slice_with_f64_and_f64(offset as f64, offset as f64 + len as f64)?;
-        Ok(Uint8Array::new(&JsFuture::from(slice.array_buffer()).await?).to_vec())
-    }
-}
-
-impl ByteSource for BlobSource {
-    fn len(&self) -> u64 {
-        self.blob.size() as u64
-    }
-
-    fn read_at(&self, offset: u64, len: usize) -> ReadFuture<'_> {
-        Box::pin(async move {
-            let bytes = self.read(offset, len).await.map_err(|error| WeightsError::Io {
-                action: "read",
-                file: self.name.clone().into(),
-                source: std::io::Error::other(in_words(&error)),
-            })?;
-            // A slice that passes the end is shorter than it was asked to be.
-            let is_whole = bytes.len() == len;
-            let outside = || WeightsError::OutOfBounds { file: self.name.clone(), offset, wanted: len as u64, len: self.len() };
-            is_whole.then_some(Cow::Owned(bytes)).ok_or_else(outside)
-        })
-    }
-}
-
 /// Opens models in a worker.
 pub(crate) struct Files {
-    pub(crate) host: Host,
+    host: Host,
+    /// Of the model that was opened last.
+    rest: Option<Rest>,
 }
 
 impl Loader for Files {
-    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<Checkpoint, Failure> {
-        let files = match source {
-            ModelSource::Demo => demo(report).await?,
-            ModelSource::Named(name) => self.named(name, report).await?,
+    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
+        // Ends a download that goes on.
+        self.rest = None;
+        let opened = match source {
+            ModelSource::Demo => here(demo(report).await?),
+            ModelSource::Named(name) => match self.host.files(name) {
+                Some(files) => here(files.iter().filter_map(|file| file.dyn_into::<File>().ok()).map(blob_source).collect()),
+                None => hub::open(&Self::id(name)?, false, &self.host, report).await?,
+            },
+            ModelSource::Light(name) => hub::open(&Self::id(name)?, true, &self.host, report).await?,
         };
-        checkpoint(files).await
+        let checkpoint = checkpoint(opened.files).await?;
+        self.rest = opened.rest;
+        Ok((checkpoint, opened.table))
+    }
+
+    async fn fetch_table(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
+        let nothing = || Failure::new(FailureKind::Model, "nothing more of this model can be downloaded; open it again");
+        self.rest.as_mut().ok_or_else(nothing)?.go_on(&self.host, report).await?;
+        self.rest = None;
+        Ok(())
     }
 
     async fn stored(&mut self) -> Result<Stored, Failure> {
@@ -83,34 +62,43 @@ impl Loader for Files {
 }
 
 impl Files {
-    async fn named(&self, name: &str, report: &mut Report<'_>) -> Result<Vec<BlobSource>, Failure> {
-        if let Some(files) = self.host.files(name) {
-            let source = |file: File| BlobSource { name: file.name(), blob: file.into(), _lock: None };
-            return Ok(files.iter().filter_map(|file| file.dyn_into().ok()).map(source).collect());
-        }
+    pub(crate) fn new(host: Host) -> Self {
+        Self { host, rest: None }
+    }
+
+    fn id(name: &str) -> Result<HubId, Failure> {
         let unknown = |_| {
             let advice = "choose the model's folder again, or name a model of the hub as owner/name";
             Failure::new(FailureKind::Model, format!("the page has not handed over any files as {name:?}; {advice}"))
         };
-        hub::open(&name.parse().map_err(unknown)?, &self.host, report).await
+        name.parse().map_err(unknown)
     }
 }
 
-async fn checkpoint(files: Vec<BlobSource>) -> Result<Checkpoint, Failure> {
+/// A model of which all files are at hand.
+fn here(files: Vec<BlobSource>) -> Opened {
+    let files = files.into_iter().map(|file| (file.name.clone(), Arc::new(file) as Arc<dyn ByteSource>)).collect();
+    Opened { files, table: Table::Here, rest: None }
+}
+
+fn blob_source(file: File) -> BlobSource {
+    BlobSource { name: file.name(), blob: file.into(), _lock: None }
+}
+
+async fn checkpoint(files: Vec<(String, Arc<dyn ByteSource>)>) -> Result<Checkpoint, Failure> {
     let failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
     let mut names = HashSet::new();
-    if let Some(twice) = files.iter().find(|file| is_part(&file.name) && !names.insert(&file.name)) {
-        return Err(failed(&format!("{} is there more than once; choose the folder of one model", twice.name)));
+    if let Some((twice, _)) = files.iter().find(|(name, _)| is_part(name) && !names.insert(name)) {
+        return Err(failed(&format!("{twice} is there more than once; choose the folder of one model")));
     }
     let mut config = Vec::new();
-    if let Some(file) = files.iter().find(|file| file.name == CONFIG) {
+    if let Some((_, file)) = files.iter().find(|(name, _)| name == CONFIG) {
         if file.len() > limits::CONFIG_BYTES {
             return Err(failed(&format!("{CONFIG} has {} bytes, more than the {} allowed", file.len(), limits::CONFIG_BYTES)));
         }
         config = file.read_at(0, file.len() as usize).await.map_err(|error| failed(&error))?.into_owned();
     }
-    let sources = files.into_iter().filter(|file| file.name != CONFIG && is_part(&file.name));
-    let sources = sources.map(|file| (file.name.clone(), Arc::new(file) as Arc<dyn ByteSource>)).collect();
+    let sources = files.into_iter().filter(|(name, _)| name != CONFIG && is_part(name)).collect();
     Checkpoint::from_sources(&config, sources).await.map_err(|error| failed(&error))
 }
 

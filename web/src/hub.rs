@@ -2,113 +2,83 @@
 //!
 //! ```text
 //! models/owner+name@revision/record.json                      the commit and the files with their digests: written before the first byte
-//!                            model.safetensors                grows until it has its published length
-//!                            model.safetensors.sha256.json    digests of its chunks: written when the whole is what was published
+//!                            tokenizer.json                   grows until it has its published length
+//!                            tokenizer.json.sha256.json       digests of its chunks: written when the whole is what was published
+//!                            model.safetensors.before, .table, .after   a file whose token table comes last
 //! ```
 //!
 //! A file counts as complete when its manifest can be read, a model when all its files are. Record and manifest are written once, and half of one cannot
 //! be read: after a crash there is the new state or the old.
+//!
+//! The token table is half of a model, and pictures do not need it: it is downloaded after the rest, while the model is in use ([`Rest`]), or not at all
+//! in the light mode, which fetches its rows when they are needed. Either way the model is not checked until all of it is there.
 
-use std::ops::Range;
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use js_sys::Function;
-use polyglance::engine::{Failure, FailureKind, Report, Stage, Stored, StoredModel};
-use polyglance::weights::hub::{CHECKPOINT_FILES, DEFAULT_ENDPOINT, HubId, ListedFile, Listing, Manifest, needed};
-use serde::{Deserialize, Serialize};
-use wasm_bindgen::{JsCast, JsValue};
-use wasm_bindgen_futures::JsFuture;
+use polyglance::engine::{Failure, FailureKind, Report, Stored, StoredModel, Table};
+use polyglance::weights::hub::{CHECKPOINT_FILES, DEFAULT_ENDPOINT, Hasher, HubId, ListedFile, Listing, needed};
+use polyglance::weights::{ByteSource, token_table};
 use web_sys::File;
 
-use crate::download::{Meter, digest, download, model, read_chunk, read_small, tick};
-use crate::files::{BlobSource, in_words};
+mod lock;
+mod model;
+mod part;
+mod request;
+
+pub(crate) use self::lock::Held;
+use self::lock::Lock;
+use self::model::{JSON_BYTES, Model, Record, StoredFile, TablePlace, folder_name};
+use self::part::Download;
+pub(crate) use self::request::read_range;
+use self::request::{Meter, failed, read_small};
 use crate::opfs::{Folder, Room, full};
+use crate::source::{BlobSource, Later, Remote};
 use crate::worker::Host;
 
 const MODELS: &str = "models";
-const RECORD: &str = "record.json";
-/// Longest listing, record or manifest.
-const JSON_BYTES: usize = 8 << 20;
+/// A smaller file is downloaded at once, whatever is in it.
+const SPLIT_BYTES: u64 = 32 << 20;
 
-/// What a model's folder will hold.
-#[derive(Serialize, Deserialize)]
-struct Record {
-    commit: String,
-    files: Vec<ListedFile>,
+/// A model that can be used.
+pub(crate) struct Opened {
+    pub(crate) files: Vec<(String, Arc<dyn ByteSource>)>,
+    pub(crate) table: Table,
+    /// What is still to be downloaded.
+    pub(crate) rest: Option<Rest>,
 }
 
-/// A model of which all files are there.
-struct Model {
-    folder: Folder,
-    commit: String,
-    files: Vec<(File, Manifest)>,
-}
-
-/// What is wrong in a file of a model.
-struct Damage {
-    /// Which of the model's files.
-    file: usize,
-    ranges: Vec<Range<u64>>,
-}
-
-/// A Web Lock of a model: shared while it is read, exclusive while it is written. The browser returns it if the worker dies.
-pub(crate) struct Lock(Function);
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        let _ = self.0.call0(&JsValue::NULL);
-    }
-}
-
-impl Lock {
-    async fn take(host: &Host, id: &HubId, mode: &str) -> Result<Option<Self>, Failure> {
-        let taken = host.lock(&format!("polyglance model {}", folder_name(id)), mode).await;
-        let taken = taken.map_err(|error| Failure::new(FailureKind::Storage, format!("the browser has no locks: {}", in_words(&error))))?;
-        Ok(taken.dyn_into().ok().map(Self))
-    }
-
-    /// A lock that is free within a second: one that was just returned is not free at once.
-    async fn soon(host: &Host, id: &HubId, mode: &str) -> Result<Option<Self>, Failure> {
-        for _ in 0..5 {
-            if let Some(lock) = Self::take(host, id, mode).await? {
-                return Ok(Some(lock));
-            }
-            tick().await;
-        }
-        Ok(None)
-    }
-
-    /// A lock, once other tabs are done.
-    async fn wait(host: &Host, id: &HubId, mode: &str, report: &mut Report<'_>) -> Result<Self, Failure> {
-        loop {
-            if let Some(lock) = Self::soon(host, id, mode).await? {
-                return Ok(lock);
-            }
-            report.step(Stage::Wait, 0, 1)?;
-        }
-    }
-}
-
-/// The files of a model, downloaded if need be. Without a request if all of them are there and in order.
-pub(crate) async fn open(id: &HubId, host: &Host, report: &mut Report<'_>) -> Result<Vec<BlobSource>, Failure> {
+/// The files of a model, downloaded if need be: all of them, or in the light mode all but the token table. Without a request if what is wanted is there
+/// and in order.
+pub(crate) async fn open(id: &HubId, light: bool, host: &Host, report: &mut Report<'_>) -> Result<Opened, Failure> {
     let models = Folder::at_root(MODELS).await?;
+    let is_enough = |model: &Model| model.is_complete() || (light && model.is_light());
     // As it is, and after a repair; once more if another tab deletes it meanwhile.
     for _ in 0..3 {
-        if Model::find(&models, id).await?.is_none() {
-            let _lock = Lock::wait(host, id, "exclusive", report).await?;
+        if !Model::find(&models, id).await?.as_ref().is_some_and(is_enough) {
+            let lock = Lock::wait(host, id, "exclusive", report).await?;
             // Another tab may have done it meanwhile.
-            if Model::find(&models, id).await?.is_none() {
-                fetch(&models, id, report).await?;
+            if !Model::find(&models, id).await?.as_ref().is_some_and(is_enough) {
+                let model = fetch(&models, id, light, report).await?;
+                if !light && !model.is_complete() {
+                    return Rest::begin(model, id, lock).await;
+                }
             }
         }
         let lock = Lock::wait(host, id, "shared", report).await?;
         // Nobody changes it from now on, but somebody may have deleted it.
-        let Some(model) = Model::find(&models, id).await? else { continue };
+        let Some(model) = Model::find(&models, id).await?.filter(is_enough) else { continue };
+        let held = Rc::new(RefCell::new(Some(lock)));
+        if !model.is_complete() {
+            let table = remote_table(&model.record, id);
+            return Ok(Opened { files: model.sources(&held, table.as_ref())?, table: Table::Remote, rest: None });
+        }
         let damage = model.damage(report).await?;
         if damage.is_empty() {
-            return Ok(model.sources(lock));
+            return Ok(Opened { files: model.sources(&held, None)?, table: Table::Here, rest: None });
         }
-        drop(lock);
+        drop(held);
         let in_use = || {
             Failure::new(FailureKind::Storage, format!("{id} is damaged, and in use by another tab; close it, and open the model again"))
         };
@@ -124,13 +94,11 @@ pub(crate) async fn stored() -> Result<Stored, Failure> {
     let mut stored = Vec::new();
     for name in models.names().await? {
         let Ok(id) = name.replace('+', "/").parse::<HubId>() else { continue };
-        let Some(folder) = models.folder(&name, false).await? else { continue };
-        let mut bytes = 0;
-        for file in folder.names().await? {
-            bytes += folder.file(&file).await?.map_or(0, |file| file.size() as u64);
-        }
-        let complete = Model::find(&models, &id).await?.is_some();
-        stored.push(StoredModel { name: id.repository(), revision: id.revision().to_owned(), bytes, complete });
+        let model = Model::find(&models, &id).await?;
+        let bytes = model.iter().flat_map(|model| &model.files).map(|file| file.there).sum();
+        let complete = model.as_ref().is_some_and(Model::is_complete);
+        let light = complete || model.as_ref().is_some_and(Model::is_light);
+        stored.push(StoredModel { name: id.repository(), revision: id.revision().to_owned(), bytes, complete, light });
     }
     stored.sort_by(|a, b| (&a.name, &a.revision).cmp(&(&b.name, &b.revision)));
     let room = Room::now().await?;
@@ -147,59 +115,149 @@ pub(crate) async fn delete(id: &HubId, host: &Host) -> Result<(), Failure> {
     Folder::at_root(MODELS).await?.remove(&folder_name(id)).await
 }
 
-/// Downloads what is missing of a model.
-async fn fetch(models: &Folder, id: &HubId, report: &mut Report<'_>) -> Result<(), Failure> {
-    let mut meter = Meter { report, finished: 0, total: 0 };
-    let (folder, record) = match begun(models, id).await? {
-        Some((folder, record)) => {
-            let mut there = 0;
-            for file in &record.files {
-                there += folder.file(&file.name).await?.map_or(0, |file| file.size() as u64);
-            }
-            check_room(record.bytes().saturating_sub(there)).await?;
-            (folder, record)
-        }
-        None => begin(models, id, &mut meter).await?,
-    };
-    meter.total = record.bytes();
-    for file in &record.files {
-        let size = file.size.unwrap_or(0);
-        if complete(&folder, file).await?.is_none() {
-            let url = id.file_url(DEFAULT_ENDPOINT, &record.commit, &file.name);
-            let manifest = download(&folder, file, size, &url, &mut meter).await?;
-            folder.write(&manifest_name(&file.name), &json(&manifest)?).await?;
-        }
-        meter.finished += size;
-    }
-    Ok(())
+/// The token table of a model that is downloaded while the rest of it is in use. Dropping it stops the download, which another opening resumes.
+pub(crate) struct Rest {
+    id: HubId,
+    folder: Folder,
+    place: Option<TablePlace>,
+    listed: ListedFile,
+    /// Until all bytes are there.
+    download: Option<Download>,
+    bytes: u64,
+    hasher: Hasher,
+    later: Arc<Later>,
+    held: Rc<Held>,
 }
 
-/// A download that was begun before, of the commit of that time.
-async fn begun(models: &Folder, id: &HubId) -> Result<Option<(Folder, Record)>, Failure> {
-    let Some(folder) = models.folder(&folder_name(id), false).await? else { return Ok(None) };
-    let Some(bytes) = folder.read(RECORD, JSON_BYTES as u64).await? else { return Ok(None) };
-    Ok(serde_json::from_slice(&bytes).ok().map(|record| (folder, record)))
+impl Rest {
+    /// Opens a model of which the token table is missing.
+    async fn begin(model: Model, id: &HubId, lock: Lock) -> Result<Opened, Failure> {
+        let split = model.files.iter().find_map(|file| Some((file.listed.clone(), file.table()?.0.clone())));
+        let (listed, part) = split.ok_or_else(|| failed(format!("{id} is not complete, and nothing of it is missing; delete it")))?;
+        let (folder, place) = (model.folder.clone(), model.record.table.clone());
+        let (bytes, size) = (part.bytes(), listed.size.unwrap_or(0));
+        let url = model.record.url(id, &listed.name);
+        let download = Some(Download::begin(&folder, part, &listed.name, url, size).await?);
+        let later = Arc::new(Later { name: listed.name.clone(), len: bytes, source: RefCell::default() });
+        let table: Arc<dyn ByteSource> = Arc::clone(&later) as _;
+        let held = Rc::new(RefCell::new(Some(lock)));
+        let files = model.sources(&held, Some(&table))?;
+        let rest = Self { id: id.clone(), folder, place, listed, download, bytes, hasher: Hasher::default(), later, held };
+        Ok(Opened { files, table: Table::Coming, rest: Some(rest) })
+    }
+
+    /// Downloads on, and compares the whole with what was published. If it is stopped, another call goes on.
+    pub(crate) async fn go_on(&mut self, host: &Host, report: &mut Report<'_>) -> Result<(), Failure> {
+        if let Some(download) = &mut self.download {
+            download.finish(&mut Meter { report: &mut *report, finished: 0, total: self.bytes }).await?;
+            // Ends the writing.
+            self.download = None;
+        }
+        let file = StoredFile::find(&self.folder, self.place.as_ref(), &self.listed).await?;
+        if !file.check(&self.folder, &mut self.hasher, report).await? {
+            file.remove(&self.folder).await?;
+            return Err(not_as_published(&self.listed.name));
+        }
+        let name = self.listed.name.clone();
+        let table = file
+            .table()
+            .and_then(|(_, file)| file.clone())
+            .map(|file: File| -> Arc<dyn ByteSource> { Arc::new(BlobSource { name, blob: file.into(), _lock: None }) });
+        self.later.source.replace(table);
+        // From a writer to a reader, for other tabs that wait to read.
+        self.held.replace(None);
+        while self.held.borrow().is_none() {
+            let lock = Lock::soon(host, &self.id, "shared").await?;
+            self.held.replace(lock);
+        }
+        Ok(())
+    }
+}
+
+/// The token table as it is at the hub.
+fn remote_table(record: &Record, id: &HubId) -> Option<Arc<dyn ByteSource>> {
+    let TablePlace { file, range } = record.table.as_ref()?;
+    Some(Arc::new(Remote::new(file, record.url(id, file), range.clone())))
+}
+
+/// Downloads what is missing of a model, except a token table that is apart.
+async fn fetch(models: &Folder, id: &HubId, light: bool, report: &mut Report<'_>) -> Result<Model, Failure> {
+    let mut meter = Meter { report, finished: 0, total: 0 };
+    let model = match Model::find(models, id).await? {
+        Some(model) => model,
+        None => begin(models, id, light, &mut meter).await?,
+    };
+    let there: u64 = model.files.iter().map(|file| file.there).sum();
+    check_room(model.record.bytes(light).saturating_sub(there)).await?;
+    meter.total = model.record.bytes(true);
+    for file in &model.files {
+        if !file.is_complete() {
+            fetch_file(&model, file, id, &mut meter).await?;
+        }
+        meter.finished += file.towers().map(|(part, _)| part.bytes()).sum::<u64>();
+    }
+    Model::of(model.folder, model.record).await
+}
+
+/// Downloads a file, and compares it with what was published unless its token table is apart.
+async fn fetch_file(model: &Model, file: &StoredFile, id: &HubId, meter: &mut Meter<'_, '_>) -> Result<(), Failure> {
+    let (folder, name, size) = (&model.folder, &file.listed.name, file.listed.size.unwrap_or(0));
+    let mut is_from_before = file.there > 0;
+    loop {
+        for (part, _) in file.towers() {
+            let mut download = Download::begin(folder, part.clone(), name, model.record.url(id, name), size).await?;
+            download.finish(meter).await?;
+        }
+        if file.table().is_some() {
+            return Ok(());
+        }
+        let found = StoredFile::find(folder, model.record.table.as_ref(), &file.listed).await?;
+        if found.check(folder, &mut Hasher::default(), meter.report).await? {
+            return Ok(());
+        }
+        found.remove(folder).await?;
+        // What an earlier visit left may be what was wrong; what has just come in whole will not get better.
+        if !std::mem::take(&mut is_from_before) {
+            return Err(not_as_published(name));
+        }
+    }
 }
 
 /// Asks the hub what the revision means now, and records it in an empty folder.
-async fn begin(models: &Folder, id: &HubId, meter: &mut Meter<'_, '_>) -> Result<(Folder, Record), Failure> {
+async fn begin(models: &Folder, id: &HubId, light: bool, meter: &mut Meter<'_, '_>) -> Result<Model, Failure> {
     let url = format!("{}?blobs=true", id.listing_url(DEFAULT_ENDPOINT));
     let answer = read_small(&url, &id.to_string(), JSON_BYTES, meter).await?;
-    let listing = Listing::parse(&answer).map_err(|reason| model(format!("{id}: the hub's answer cannot be read: {reason}")))?;
+    let listing = Listing::parse(&answer).map_err(|reason| failed(format!("{id}: the hub's answer cannot be read: {reason}")))?;
     let names: Vec<String> = listing.files.iter().map(|file| file.name.clone()).collect();
     let no_weights =
-        || model(format!("{id} has no model.safetensors, no sharded safetensors and no single .npz; choose a SigLIP checkpoint"));
+        || failed(format!("{id} has no model.safetensors, no sharded safetensors and no single .npz; choose a SigLIP checkpoint"));
     let names = needed(&names, &CHECKPOINT_FILES).ok_or_else(no_weights)?;
     let files = names.iter().filter_map(|name| listing.files.iter().find(|file| file.name == *name).cloned()).collect();
-    let record = Record { commit: listing.commit, files };
+    let mut record = Record { commit: listing.commit, files, table: None };
     if let Some(file) = record.files.iter().find(|file| file.size.is_none()) {
-        return Err(model(format!("{id}: the hub does not say how large {} is", file.name)));
+        return Err(failed(format!("{id}: the hub does not say how large {} is", file.name)));
     }
-    check_room(record.bytes()).await?;
+    record.table = find_table(&record, id).await?;
+    check_room(record.bytes(light)).await?;
     models.remove(&folder_name(id)).await?;
     let folder = models.folder(&folder_name(id), true).await?.ok_or_else(full)?;
-    folder.write(RECORD, &json(&record)?).await?;
-    Ok((folder, record))
+    record.write(&folder).await?;
+    Model::of(folder, record).await
+}
+
+/// Where the token table is, by the headers of the files that are large enough to have one.
+async fn find_table(record: &Record, id: &HubId) -> Result<Option<TablePlace>, Failure> {
+    for file in &record.files {
+        let size = file.size.unwrap_or(0);
+        if size < SPLIT_BYTES || !file.name.ends_with(".safetensors") {
+            continue;
+        }
+        let source = Arc::new(Remote::new(&file.name, record.url(id, &file.name), 0..size));
+        if let Some(range) = token_table(&file.name, source).await.map_err(failed)? {
+            return Ok(Some(TablePlace { file: file.name.clone(), range }));
+        }
+    }
+    Ok(None)
 }
 
 /// Refuses a download that cannot end well, before it begins.
@@ -219,94 +277,8 @@ async fn check_room(missing: u64) -> Result<(), Failure> {
     }
 }
 
-impl Record {
-    fn bytes(&self) -> u64 {
-        self.files.iter().filter_map(|file| file.size).sum()
-    }
-}
-
-/// A file and its manifest, if all of it is there.
-async fn complete(folder: &Folder, listed: &ListedFile) -> Result<Option<(File, Manifest)>, Failure> {
-    let manifest = folder.read(&manifest_name(&listed.name), JSON_BYTES as u64).await?;
-    let manifest = manifest.and_then(|bytes| Manifest::from_json(&bytes)).filter(|manifest| Some(manifest.bytes()) == listed.size);
-    let file = folder.file(&listed.name).await?;
-    Ok(file.zip(manifest).filter(|(file, manifest)| file.size() as u64 == manifest.bytes()))
-}
-
-impl Model {
-    async fn find(models: &Folder, id: &HubId) -> Result<Option<Self>, Failure> {
-        let Some((folder, record)) = begun(models, id).await? else { return Ok(None) };
-        let mut files = Vec::new();
-        for listed in &record.files {
-            let Some(file) = complete(&folder, listed).await? else { return Ok(None) };
-            files.push(file);
-        }
-        Ok(Some(Self { folder, commit: record.commit, files }))
-    }
-
-    /// Compares every chunk with its digest.
-    async fn damage(&self, report: &mut Report<'_>) -> Result<Vec<Damage>, Failure> {
-        let total = self.files.iter().map(|(_, manifest)| manifest.bytes()).sum();
-        let (mut damage, mut done) = (Vec::new(), 0);
-        for (index, (file, manifest)) in self.files.iter().enumerate() {
-            let mut ranges = Vec::new();
-            for (range, expected) in manifest.chunks() {
-                report.step(Stage::Check, done, total)?;
-                if digest_of(file, &range).await?.is_none_or(|digest| digest != expected) {
-                    ranges.push(range.clone());
-                }
-                done += range.end - range.start;
-            }
-            if !ranges.is_empty() {
-                damage.push(Damage { file: index, ranges });
-            }
-        }
-        Ok(damage)
-    }
-
-    /// Fetches damaged chunks again, and nothing else.
-    async fn repair(&self, id: &HubId, damage: &[Damage], report: &mut Report<'_>) -> Result<(), Failure> {
-        let bytes = |damage: &Damage| damage.ranges.iter().map(|range| range.end - range.start).sum::<u64>();
-        let mut meter = Meter { report, finished: 0, total: damage.iter().map(bytes).sum() };
-        for Damage { file, ranges } in damage {
-            let Some((file, manifest)) = self.files.get(*file) else { continue };
-            let url = id.file_url(DEFAULT_ENDPOINT, &self.commit, &file.name());
-            for range in ranges {
-                let chunk = read_chunk(&url, &file.name(), range.clone(), manifest, &mut meter).await?;
-                let writer = self.folder.writer(&file.name()).await?;
-                writer.write(&chunk, range.start)?;
-                writer.flush()?;
-                meter.finished += range.end - range.start;
-            }
-        }
-        Ok(())
-    }
-
-    /// The files as sources that keep the lock.
-    fn sources(self, lock: Lock) -> Vec<BlobSource> {
-        let lock = Rc::new(lock);
-        self.files.into_iter().map(|(file, _)| BlobSource { name: file.name(), blob: file.into(), _lock: Some(Rc::clone(&lock)) }).collect()
-    }
-}
-
-/// The SHA-256 of a range, computed outside of this module's memory; nothing if the browser cannot read it.
-async fn digest_of(file: &File, range: &Range<u64>) -> Result<Option<String>, Failure> {
-    let bytes = async { JsFuture::from(file.slice_with_f64_and_f64(range.start as f64, range.end as f64)?.array_buffer()).await };
-    match bytes.await {
-        Ok(bytes) => digest("SHA-256", bytes.unchecked_ref()).await.map(Some),
-        Err(_) => Ok(None),
-    }
-}
-
-/// A model's folder: no name has a plus sign.
-fn folder_name(id: &HubId) -> String {
-    format!("{}@{}", id.repository(), id.revision()).replace('/', "+")
-}
-
-fn manifest_name(file: &str) -> String {
-    format!("{file}.sha256.json")
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>, Failure> {
-    serde_json::to_vec(value).map_err(model)
+/// A file is something else than the hub announced.
+fn not_as_published(name: &str) -> Failure {
+    let advice = "it was thrown away; open the model again, and if this comes again, something between here and the hub changes it";
+    failed(format!("{name}: what arrived is not what the hub publishes; {advice}"))
 }

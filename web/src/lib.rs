@@ -9,12 +9,12 @@ use js_sys::Reflect;
 use wasm_bindgen::prelude::wasm_bindgen;
 use web_sys::BroadcastChannel;
 
-mod download;
 mod files;
 mod hub;
 mod opfs;
 #[cfg(feature = "probe")]
 pub mod probe;
+mod source;
 pub mod worker;
 
 /// Starts rayon's threads.

@@ -12,6 +12,7 @@ use web_sys::{
 };
 
 /// A folder.
+#[derive(Clone)]
 pub(crate) struct Folder(FileSystemDirectoryHandle);
 
 /// A file that is being written. Nobody else can open it meanwhile.
@@ -112,12 +113,6 @@ impl Writer {
         let written = self.0.write_with_js_u8_array_and_options(bytes, &at(offset)).map_err(|error| failure(&error))?;
         // A disk without room takes less than it is given.
         if written < f64::from(bytes.length()) { Err(full()) } else { Ok(()) }
-    }
-
-    /// Fills `buffer` from an offset; gives the bytes that there were.
-    pub(crate) fn read(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Failure> {
-        let count = self.0.read_with_u8_array_and_options(buffer, &at(offset));
-        count.map(|count| count as usize).map_err(|error| failure(&error))
     }
 
     pub(crate) fn flush(&self) -> Result<(), Failure> {

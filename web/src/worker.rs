@@ -2,8 +2,8 @@
 
 use js_sys::Array;
 use polyglance::engine::worker::{from_js, to_js};
-use polyglance::engine::{Answer, Failure, FailureKind, News, PROTOCOL, Reply, Report, Request, Service};
-use polyglance::platform::yield_now;
+use polyglance::engine::{Answer, Failure, FailureKind, Job, News, PROTOCOL, Reply, Report, Request, Service};
+use polyglance::platform::{Stopwatch, yield_now};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 
 use crate::files::Files;
@@ -22,6 +22,10 @@ extern "C" {
     #[wasm_bindgen(method, js_name = isCancelled)]
     fn is_cancelled(this: &Host, job: f64) -> bool;
 
+    /// Whether the page waits for another job.
+    #[wasm_bindgen(method, js_name = hasMore)]
+    fn has_more(this: &Host) -> bool;
+
     /// The files that the page has handed over under a name.
     #[wasm_bindgen(method)]
     pub(crate) fn files(this: &Host, name: &str) -> Option<Array>;
@@ -30,6 +34,9 @@ extern "C" {
     #[wasm_bindgen(method, catch)]
     pub(crate) async fn lock(this: &Host, name: &str, mode: &str) -> Result<JsValue, JsValue>;
 }
+
+/// A download that others wait for goes on for this long at least: longer than the hub takes to answer.
+const TURN_SECS: f64 = 0.5;
 
 /// An engine of one generation.
 #[wasm_bindgen]
@@ -45,7 +52,7 @@ impl Engine {
     #[wasm_bindgen(constructor)]
     pub fn new(generation: u32, host: Host) -> Self {
         say(&host, 0, generation, News::Greeting { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }.into());
-        let service = Service::new(Files { host: host.clone() });
+        let service = Service::new(Files::new(host.clone()));
         Self { generation, host, service }
     }
 
@@ -56,7 +63,10 @@ impl Engine {
         let Self { generation, host, service } = self;
         let (id, done) = match from_js::<Request>(&message) {
             Ok((Request { id, job, .. }, bulk)) => {
-                let is_cancelled = || host.is_cancelled(id as f64);
+                // What may take minutes gives way, after long enough to get on.
+                let watch = matches!(job, Job::FetchTable).then(Stopwatch::start);
+                let gives_way = || watch.as_ref().is_some_and(|watch| watch.elapsed_secs() > TURN_SECS) && host.has_more();
+                let is_cancelled = || host.is_cancelled(id as f64) || gives_way();
                 let mut progress = |progress| say(host, id, *generation, News::Progress(progress).into());
                 let mut report = Report::new(&mut progress, &is_cancelled);
                 let done = if is_cancelled() {

@@ -72,7 +72,7 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::ModelSource;
+    use crate::engine::{ModelSource, Table};
 
     fn info() -> ModelInfo {
         ModelInfo {
@@ -86,6 +86,7 @@ mod tests {
             parameters: 3_000_000,
             logit_scale: 10f32.ln(),
             logit_bias: -5.0,
+            table: Table::Here,
             device: String::new(),
             device_reason: None,
         }

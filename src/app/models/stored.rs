@@ -5,7 +5,7 @@ use eframe::egui::{Button, Grid, RichText, Ui};
 use super::super::desk::Desk;
 use super::super::strings::Text;
 use super::super::wanted::Wanted;
-use super::{amount, with_revision};
+use super::{amount, source, with_revision};
 use crate::engine::{Job, ModelSource, News, Reply, Stored, StoredModel};
 
 #[derive(Default)]
@@ -81,11 +81,13 @@ impl StoredModels {
         let is_chosen = ui.button(&name).clicked();
         ui.horizontal(|ui| {
             ui.label(amount(model.bytes));
-            if !model.complete {
+            if model.light && !model.complete {
+                ui.label(RichText::new(desk.text(Text::IsLight)).weak());
+            } else if !model.complete {
                 ui.label(RichText::new(desk.text(Text::Incomplete)).color(ui.visuals().warn_fg_color));
             }
         });
-        let source = ModelSource::Named(name);
+        let source = source(name, model.light && !model.complete);
         let is_open = desk.model.info.as_ref().is_some_and(|info| info.source == source);
         let delete = ui.add_enabled(!is_open && self.deletion.is_none(), Button::new(desk.text(Text::Delete)));
         if delete.on_disabled_hover_text(desk.text(Text::IsOpen)).clicked() {
