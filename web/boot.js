@@ -27,9 +27,19 @@ HTMLCanvasElement.prototype.getContext = function (kind, options) {
   return getContext.call(this, kind, kind === "2d" ? { willReadFrequently: true, ...options } : options);
 };
 
+/** Has the browser look for such letters, and for one that no font has, while files are loading: the first search takes long. */
+async function findLetters() {
+  const context = document.createElement("canvas").getContext("2d");
+  for (const letter of ["語", "\u0378"]) {
+    await new Promise((resolve) => setTimeout(resolve));
+    context.font = "14px system-ui, sans-serif";
+    context.measureText(letter);
+  }
+}
+
 const splash = document.getElementById("splash");
 try {
-  const [files] = await Promise.all([Promise.all(FILES.map(read)), init()]);
+  const [files] = await Promise.all([Promise.all(FILES.map(read)), init(), findLetters()]);
   await start(document.getElementById("app"), files);
   splash.remove();
 } catch (error) {

@@ -47,6 +47,8 @@ pub struct App {
     classification: Classification,
     features: FeatureViews,
     models: ModelPicker,
+    /// Frames so far, as far as they count: each of the first ones shows one part more.
+    frames: u8,
 }
 
 /// What people are at.
@@ -72,7 +74,15 @@ impl App {
         desk.open(ModelSource::Demo);
         let stage = Stage::new(&desk.assets, &fragment, desk.language.code());
         let classification = Classification::new(desk.language);
-        Self { desk, workspace: Workspace::Stage, stage, classification, features: FeatureViews::default(), models: ModelPicker::default() }
+        Self {
+            desk,
+            workspace: Workspace::Stage,
+            stage,
+            classification,
+            features: FeatureViews::default(),
+            models: ModelPicker::default(),
+            frames: 0,
+        }
     }
 
     /// Takes what has come in.
@@ -148,8 +158,20 @@ impl App {
         self.look_through_camera(&context);
         self.take_dropped(&context);
         self.shortcuts(&context);
-        Panel::top("top").show(ui, |ui| self.top(ui));
-        Panel::bottom("status").show(ui, |ui| self.status(ui));
+        // Letters are drawn when they are first shown. All of them in one frame would hold a page up.
+        self.frames = self.frames.saturating_add(1);
+        if self.frames < 4 {
+            context.request_repaint();
+        }
+        if self.frames > 1 {
+            Panel::top("top").show(ui, |ui| self.top(ui));
+        }
+        if self.frames > 2 {
+            Panel::bottom("status").show(ui, |ui| self.status(ui));
+        }
+        if self.frames < 4 {
+            return;
+        }
         if std::mem::take(&mut self.desk.wants_picker) {
             self.models.open();
         }
