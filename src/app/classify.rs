@@ -8,7 +8,7 @@ mod template;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use eframe::egui::{CentralPanel, CollapsingHeader, ComboBox, RichText, ScrollArea, Ui, pos2};
+use eframe::egui::{Button, CentralPanel, CollapsingHeader, ComboBox, RichText, ScrollArea, Ui, pos2};
 
 use self::background::Background;
 use self::calibration::Calibration;
@@ -242,16 +242,16 @@ impl Classification {
         ui.horizontal_wrapped(|ui| {
             ui.toggle_value(&mut self.shows_table, desk.text(Text::Table));
             ui.toggle_value(&mut self.shows_grid, desk.text(Text::Grid)).on_hover_text(desk.text(Text::GridHint));
-            ui.add_enabled_ui(is_anything_known, |ui| {
-                if ui.button(desk.text(Text::ExportCsv)).clicked() {
-                    let csv = self.exported(desk).csv();
-                    desk.host.save("polyglance.csv", csv.into_bytes());
-                }
-                if ui.button(desk.text(Text::ExportJson)).clicked() {
-                    let json = self.exported(desk).json();
-                    desk.host.save("polyglance.json", json);
-                }
-            });
+        });
+        ui.horizontal_wrapped(|ui| {
+            if ui.add_enabled(is_anything_known, Button::new(desk.text(Text::ExportCsv))).clicked() {
+                let csv = self.exported(desk).csv();
+                desk.host.save("polyglance.csv", csv.into_bytes());
+            }
+            if ui.add_enabled(is_anything_known, Button::new(desk.text(Text::ExportJson))).clicked() {
+                let json = self.exported(desk).json();
+                desk.host.save("polyglance.json", json);
+            }
         });
     }
 
@@ -264,7 +264,7 @@ impl Classification {
         });
         export::Results {
             model: super::models::name(desk),
-            template: self.template().pattern.to_owned(),
+            template: self.template().described().to_owned(),
             calibration: self.calibration.changed(desk.model.info.as_ref()),
             labels: self.labels.list().to_vec(),
             pictures: pictures.collect(),

@@ -96,11 +96,15 @@ impl Desk {
         if source != ModelSource::Demo {
             self.host.keep_models();
         }
-        let job = Job::Open(OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() });
-        self.open_job(job);
+        self.open_any(source);
     }
 
-    fn open_job(&mut self, job: Job) {
+    /// Opens a model that people have as files: there is nothing to keep.
+    pub(super) fn open_local(&mut self, name: String) {
+        self.open_any(ModelSource::Named(name));
+    }
+
+    fn open_any(&mut self, source: ModelSource) {
         if let Some(before) = self.model.opening {
             self.engine.cancel(before);
         }
@@ -110,7 +114,8 @@ impl Desk {
         self.model.progress = None;
         self.stop_fetching();
         self.model.table = None;
-        self.model.opening = Some(self.engine.send(job, Vec::new()));
+        let request = OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() };
+        self.model.opening = Some(self.engine.send(Job::Open(request), Vec::new()));
     }
 
     pub(super) fn stop_opening(&mut self) {

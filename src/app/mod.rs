@@ -100,7 +100,7 @@ impl App {
                     self.desk.pictures.add(&mut self.desk.engine, name, bytes);
                     self.leave_stage();
                 }
-                Arrival::Model(name) => self.desk.open(ModelSource::Named(name)),
+                Arrival::Model(name) => self.desk.open_local(name),
                 Arrival::Saved(name) => self.desk.say(format!("{}: {name}", self.desk.text(Text::Saved))),
                 Arrival::Failed(text) => self.desk.complain(text),
             }

@@ -34,6 +34,11 @@ pub(super) const TEMPLATES: [Template; 14] = [
 ];
 
 impl Template {
+    /// The sentence, or what stands for many of them.
+    pub(super) fn described(&self) -> &'static str {
+        self.name.filter(|_| self.is_ensemble).unwrap_or(self.pattern)
+    }
+
     /// The texts whose embeddings are averaged for a label.
     pub(super) fn texts(&self, label: &str) -> Vec<String> {
         // A pattern of ours always has its place for the label.
