@@ -42,6 +42,7 @@ impl Host for Script {
     }
 
     fn link(&mut self, fragment: &str) -> String {
+        self.save("link", fragment.as_bytes().to_vec());
         format!("https://example.org/#{fragment}")
     }
 
@@ -279,4 +280,27 @@ fn an_arrow_that_comes_with_the_click_does_not_move_the_focus() {
     app.harness.step();
     app.harness.step();
     assert!(app.harness.get_by_label_contains("Stage: octopus").accesskit_node().is_focused());
+}
+
+#[test]
+fn a_drag_ends_where_the_hand_lets_go() {
+    let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.30,0.00&words=octopus%0Apizza", "en");
+    app.read("octopus: share");
+    let frame = app.harness.get_by_label_contains("Stage: octopus").rect();
+    let place = |share: f32| frame.left_top() + share * frame.size();
+    let button = |pos, pressed| Event::PointerButton { pos, button: PointerButton::Primary, pressed, modifiers: Modifiers::NONE };
+    // The hand is quick, and the frames are slow: the last of them brings most of the way and its end.
+    let frames = [
+        vec![Event::PointerMoved(place(0.5))],
+        vec![button(place(0.5), true)],
+        vec![Event::PointerMoved(place(0.55))],
+        vec![Event::PointerMoved(place(0.8)), button(place(0.8), false)],
+    ];
+    for events in frames {
+        events.into_iter().for_each(|event| app.harness.event(event));
+        app.harness.step();
+    }
+    let (_, link) = app.saved("Copy link", |(name, _)| name == "link");
+    let link = String::from_utf8(link).unwrap();
+    assert!(link.contains(",0.80,0.80,0.30,"), "{link}");
 }

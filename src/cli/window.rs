@@ -31,6 +31,8 @@ pub(crate) fn run() -> Result<Outcome> {
     let start = |creation: &eframe::CreationContext<'_>| {
         let context = creation.egui_ctx.clone();
         let wake = context.clone();
+        // Where a CPU draws, a frame may take so long that a click counts as a long press.
+        context.options_mut(|options| options.input_options.max_click_duration = 2.0);
         let transport = Thread::new(move || wake.request_repaint());
         let desktop = Desktop::new(context.clone());
         Ok(Box::new(App::new(&context, Box::new(transport), Box::new(desktop), Assets::inside())) as Box<dyn eframe::App>)

@@ -1,8 +1,8 @@
 //! The frame of the stage: what one sees, drags and pulls.
 
 use eframe::egui::{
-    Color32, CursorIcon, Event, FocusDirection, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, WidgetInfo,
-    pos2, vec2,
+    Color32, CursorIcon, Event, FocusDirection, Key, Mesh, Pos2, Rect, Response, Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2,
+    WidgetInfo, pos2, vec2,
 };
 
 use super::super::canvas::{draw_grid, fitted, tag};
@@ -45,14 +45,14 @@ impl Stage {
         let edge = Rect::from_center_size(pos2(rect.right() + HANDLE / 2.0, rect.center().y), vec2(HANDLE, rect.height().max(64.0)));
         let handle = ui.interact(edge, ui.scope_id().with("pull"), Sense::drag()).on_hover_cursor(CursorIcon::ResizeHorizontal);
         let is_used = handle.dragged() || handle.hovered() || handle.has_focus();
-        if handle.dragged()
+        if let Some(delta) = dragged(&handle)
             && let Some(pointer) = handle.interact_pointer_pos()
         {
             // Half of the frame is left of the middle: the pointer tells how wide it shall be where there is room, and how low where not.
             let half = (pointer.x - space.center().x - HANDLE / 2.0).max(8.0);
             let height = rect.height().min(space.height());
             let aspect = if rect.width() >= space.width() - 2.0 * HANDLE - 10.0 {
-                self.scene.aspect * (1.0 + handle.drag_delta().x / 120.0)
+                self.scene.aspect * (1.0 + delta.x / 120.0)
             } else {
                 2.0 * half / height
             };
@@ -91,10 +91,10 @@ impl Stage {
         if response.double_clicked() {
             self.remove_selected();
         }
-        if response.dragged()
+        if let Some(delta) = dragged(response)
             && let Some(item) = self.selected.and_then(|index| self.scene.items.get_mut(index))
         {
-            let delta = response.drag_delta() / rect.size();
+            let delta = delta / rect.size();
             item.shift([delta.x, delta.y]);
         }
         let hovered = response.hover_pos().and_then(|place| self.scene.item_at(Self::share(rect, place)));
@@ -187,6 +187,12 @@ impl Stage {
         mesh.add_triangle(0, 2, 3);
         mesh
     }
+}
+
+/// The way of a drag since the last frame. The last part of it counts, too: a quick hand has let go before the next frame.
+fn dragged(response: &Response) -> Option<Vec2> {
+    let delta = || response.ctx.input(|input| input.pointer.delta());
+    (response.dragged() || response.drag_stopped()).then(delta)
 }
 
 /// Arrows are for the widget that has the focus, and do not move it. (egui's own lock holds from the next frame on only: a slow frame brings the first arrow
