@@ -185,8 +185,11 @@ fn browser(context: &mut Context) -> Result<()> {
 /// Drives the app in a real window, on a display and a session bus of its own.
 fn window(context: &mut Context) -> Result<()> {
     let python = setup::desktop()?;
+    // The bus that screen readers listen on lies there: two runs on a machine must not share it. Its path is short, as a socket's must be.
+    let runtime = tempfile::tempdir()?;
     let mut command = Command::new("dbus-run-session");
-    command.args(["--", python, "tests/window/test_window.py"]).current_dir(root()).env("POLYGLANCE", native_program()?);
+    command.args(["--", python, "tests/window/test_window.py"]).current_dir(root());
+    command.env("POLYGLANCE", native_program()?).env("XDG_RUNTIME_DIR", runtime.path());
     run_tap(&mut command, context)
 }
 
