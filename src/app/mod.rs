@@ -11,6 +11,7 @@
 mod answers;
 mod assets;
 mod bars;
+mod bidi;
 mod canvas;
 mod classify;
 mod desk;

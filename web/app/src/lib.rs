@@ -12,6 +12,7 @@ use web_sys::HtmlCanvasElement;
 
 mod camera;
 mod folders;
+mod fonts;
 mod host;
 mod mirror;
 
@@ -29,6 +30,7 @@ pub async fn start(canvas: HtmlCanvasElement, files: Array) -> Result<(), JsValu
         let context = creation.egui_ctx.clone();
         let wake = context.clone();
         mirror::install(&context);
+        fonts::install(&context);
         let transport = WorkerTransport::new(move || wake.request_repaint());
         let page = Page::new(context.clone(), transport.clone());
         Ok(Box::new(App::new(&context, Box::new(transport), Box::new(page), assets)) as Box<dyn eframe::App>)
