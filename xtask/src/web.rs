@@ -79,7 +79,7 @@ const NOT_FIRST: [&str; 9] = [
     "polyglance.d.ts",
     "example",
     "demo/README.md",
-    "fonts/NotoSansArabic",
+    "fonts/NotoSans",
     "fonts/LICENSE.md",
 ];
 
