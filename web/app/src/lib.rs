@@ -49,5 +49,5 @@ fn assets(files: &Array) -> Option<Assets> {
     let (palette, palette_names) = (files.next()?, files.next()?);
     let captions = [std::str::from_utf8(files.next()?).ok()?, std::str::from_utf8(files.next()?).ok()?];
     let samples: Vec<(&'static str, &'static [u8])> = SAMPLES.into_iter().zip(files).collect();
-    Some(Assets { fonts, palette, palette_names, captions, samples: samples.leak() })
+    Some(Assets { fonts, joined: &[], palette, palette_names, captions, samples: samples.leak() })
 }
