@@ -136,6 +136,10 @@ impl<'a> Paragraph<'a> {
             let wide = glyphs.iter().filter(|glyph| glyph.advance_width > 0.0).count();
             (Piece { count: glyphs.len(), ..piece }, wide)
         };
+        if text.is_ascii() {
+            pieces.push(Piece { count: text.len(), range, is_right_to_left });
+            return;
+        }
         let (whole, wide) = draw(range.clone());
         // A word that a shaper turned round has more glyphs than characters: egui 0.37 then adds one for each that it does not see follow.
         if is_right_to_left && wide > 1 && whole.count == text.chars().count() {
