@@ -56,7 +56,10 @@ fn format(ui: &Ui, colour: Color32) -> TextFormat {
 /// both directions is painted as one stretch; a double click selects a word that may be another one.
 pub(super) fn field(ui: &mut Ui, field: TextEdit<'_>) -> Response {
     let output = field.show(ui);
-    if is_right_to_left(output.galley.text()) && output.response.is_pointer_button_down_on() {
+    let response = &output.response;
+    // A quick click begins and ends in one frame.
+    let is_set = response.is_pointer_button_down_on() || response.clicked() && !response.double_clicked() && !response.triple_clicked();
+    if is_set && is_right_to_left(output.galley.text()) {
         place_caret(ui, &output);
     }
     output.response.response
@@ -404,16 +407,18 @@ mod tests {
         // Boxes take the place of letters: there is no font.
         let builder = Harness::builder().with_size(vec2(320.0, 60.0)).allow_missing_glyphs();
         let mut harness = builder.build_ui_state(show, "قطة سوداء".to_owned());
-        for (share, letter) in [(0.99, "م"), (0.01, "ن")] {
+        for (share, letter, is_quick) in [(0.99, "م", false), (0.01, "ن", false), (0.99, "ل", true), (0.01, "ي", true)] {
             let place = harness.get_by_role(Role::TextInput).rect().lerp_inside(vec2(share, 0.5));
             harness.drag_at(place);
-            harness.run();
+            if !is_quick {
+                harness.run();
+            }
             harness.drop_at(place);
             harness.run();
             harness.event(Event::Text(letter.to_owned()));
             harness.run();
         }
-        assert_eq!(harness.state(), "مقطة سوداءن");
+        assert_eq!(harness.state(), "لمقطة سوداءني");
     }
 
     proptest! {
