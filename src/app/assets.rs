@@ -5,6 +5,9 @@
 pub struct Assets {
     /// Letters, regular and strong, as OpenType files.
     pub fonts: [&'static [u8]; 2],
+    /// Letters of scripts that are written in words: those of one word must come from one font, and a system may have some in one and some in
+    /// another. A page has none of them at first, for they are large.
+    pub joined: &'static [&'static [u8]],
     /// A PNG of 8 × 8 emoji.
     pub palette: &'static [u8],
     /// Their names in JSON, in the order of the sheet.
@@ -33,6 +36,10 @@ impl Assets {
     pub fn inside() -> Self {
         Self {
             fonts: [include_bytes!("../../assets/fonts/Inter-Regular.otf"), include_bytes!("../../assets/fonts/Inter-SemiBold.otf")],
+            joined: &[
+                include_bytes!("../../assets/fonts/NotoSansArabic-Regular.ttf"),
+                include_bytes!("../../assets/fonts/NotoSansDevanagari-Regular.ttf"),
+            ],
             palette: include_bytes!("../../assets/demo/palette/palette.png"),
             palette_names: include_bytes!("../../assets/demo/palette/palette.json"),
             captions: [include_str!("../../assets/captions/en.txt"), include_str!("../../assets/captions/ja.txt")],

@@ -7,6 +7,7 @@ use eframe::egui::{
     Align2, Color32, CursorIcon, FontId, Galley, Rect, Response, RichText, Role, Sense, TextStyle, Ui, Vec2, WidgetInfo, vec2,
 };
 
+use super::bidi;
 use super::strings::{Language, Text};
 use super::theme::{ACCENT, BEST};
 use crate::engine::Scores;
@@ -88,7 +89,7 @@ fn row(ui: &mut Ui, language: Language, label: &str, score: &LabelScore, is_best
 fn elided(ui: &Ui, label: &str, width: f32, colour: Color32) -> Arc<Galley> {
     let mut job = LayoutJob::simple_singleline(label.to_owned(), TextStyle::Body.resolve(ui.style()), colour);
     job.wrap = TextWrapping::truncate_at_width(width.max(20.0));
-    ui.ctx().fonts_mut(|fonts| fonts.layout_job(job))
+    ui.fonts_mut(|fonts| bidi::layout(fonts, job))
 }
 
 /// How long scores took, if anything had to be computed for them.

@@ -1,6 +1,9 @@
 //! A picture on the screen with what is painted over it.
 
+use eframe::egui::text::LayoutJob;
 use eframe::egui::{Align2, Color32, ColorImage, Context, FontId, Painter, Rect, Stroke, TextureHandle, TextureOptions, Vec2, pos2, vec2};
+
+use super::bidi;
 
 /// The largest rectangle of a shape in the middle of another.
 pub(super) fn fitted(aspect: f32, space: Rect) -> Rect {
@@ -26,7 +29,8 @@ pub(super) fn draw_grid(painter: &Painter, rect: Rect, [rows, cols]: [usize; 2],
 
 /// A dark tag in a corner of a picture.
 pub(super) fn tag(painter: &Painter, rect: Rect, text: &str) {
-    let galley = painter.layout_no_wrap(text.to_owned(), FontId::proportional(12.0), Color32::WHITE);
+    let job = LayoutJob::simple(text.to_owned(), FontId::proportional(12.0), Color32::WHITE, f32::INFINITY);
+    let galley = painter.fonts_mut(|fonts| bidi::layout(fonts, job));
     let place = Align2::LEFT_BOTTOM.anchor_size(rect.left_bottom() + vec2(8.0, -8.0), galley.size() + vec2(12.0, 6.0));
     painter.rect_filled(place, 6.0, Color32::from_black_alpha(150));
     painter.galley(place.min + Vec2::new(6.0, 3.0), galley, Color32::WHITE);

@@ -15,6 +15,7 @@ use self::calibration::Calibration;
 use self::template::{TEMPLATES, Template};
 use super::answers::scores;
 use super::bars::{bars, computed_in, percent};
+use super::bidi;
 use super::canvas::{draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::Labels;
@@ -212,7 +213,7 @@ impl Classification {
         let rank = logits.get(best).and_then(|logit| self.background.rank(image, *logit)).filter(|_| is_on);
         if let (Some(rank), Some(label)) = (rank, labels.get(best)) {
             let count = self.background.progress(image).to_string();
-            ui.label(desk.fill(Text::HigherThan, &[label, &percent(rank), &count]));
+            ui.label(bidi::words(ui, &desk.fill(Text::HigherThan, &[label, &percent(rank), &count])));
         }
     }
 
@@ -223,7 +224,7 @@ impl Classification {
             let Some(((_, texts), infos)) = self.texts.answered() else { return };
             for (text, info) in texts.iter().zip(infos) {
                 ui.horizontal_wrapped(|ui| {
-                    ui.label(text);
+                    ui.label(bidi::words(ui, text));
                     ui.label(RichText::new(format!("{} {}", info.tokens, desk.text(Text::Tokens))).small().weak());
                     if info.truncated {
                         ui.label(RichText::new(desk.text(Text::Truncated)).small().color(ui.visuals().warn_fg_color));
@@ -304,7 +305,7 @@ impl Classification {
                 }
                 ui.end_row();
                 for picture in desk.pictures.all() {
-                    if ui.selectable_label(desk.pictures.chosen == Some(picture.image), &picture.name).clicked() {
+                    if ui.selectable_label(desk.pictures.chosen == Some(picture.image), bidi::words(ui, &picture.name)).clicked() {
                         chosen = Some(picture.image);
                     }
                     let wanted = self.known(desk, picture.image);
@@ -313,7 +314,7 @@ impl Classification {
                     } else if let Some(scores) = wanted.and_then(Wanted::answer) {
                         let scores = LabelScore::all(&self.calibration.logits(&scores.logits, desk.model.info.as_ref()));
                         if let Some(best) = LabelScore::best(&scores) {
-                            ui.label(self.labels.list().get(best).map(String::as_str).unwrap_or_default());
+                            ui.label(bidi::words(ui, self.labels.list().get(best).map(String::as_str).unwrap_or_default()));
                             ui.label(percent(scores[best].share));
                             ui.label(percent(scores[best].probability));
                             ui.label(format!("{:+.2}", scores[best].logit));

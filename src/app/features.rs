@@ -11,6 +11,7 @@ use image::codecs::png::PngEncoder;
 
 use self::view::{Kind, Settings};
 use super::answers::{PatchMap, patch_map};
+use super::bidi;
 use super::canvas::{Layer, draw_grid, fitted, tag, whole};
 use super::desk::Desk;
 use super::labels::alone;
@@ -185,8 +186,9 @@ impl FeatureViews {
             }
             Kind::Groups => drop(ui.add(Slider::new(&mut settings.groups, 2..=16).text(desk.text(Text::Count)))),
             Kind::Phrase => {
-                let field = TextEdit::singleline(&mut settings.phrase).hint_text(desk.text(Text::WordHint)).desired_width(f32::INFINITY);
-                ui.add(field).accessible_name(desk.text(Text::ViewPhrase));
+                let mut layouter = bidi::layouter(false);
+                let field = TextEdit::singleline(&mut settings.phrase).layouter(&mut layouter).hint_text(desk.text(Text::WordHint));
+                bidi::field(ui, field.desired_width(f32::INFINITY)).accessible_name(desk.text(Text::ViewPhrase));
             }
             Kind::Segment => drop(settings.phrases.edit(ui, desk.text(Text::PhrasesHint), 5).accessible_name(desk.text(Text::Phrases))),
             Kind::Attention => {
@@ -248,7 +250,7 @@ impl FeatureViews {
                     Kind::Segment => labels.get(index).cloned().unwrap_or_default(),
                     _ => format!("{} {}", desk.text(Text::ViewGroups), index + 1),
                 };
-                ui.label(name);
+                ui.label(bidi::words(ui, &name));
                 ui.label(RichText::new(format!("{:.0} %", 100.0 * share)).weak());
             });
         }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use eframe::egui::{Response, TextEdit, Ui};
 
+use super::bidi;
+
 /// More would be a list for the command line.
 pub(super) const MAX_LABELS: usize = 1000;
 
@@ -34,8 +36,9 @@ impl Labels {
 
     pub(super) fn edit(&mut self, ui: &mut Ui, hint: &str, rows: usize) -> Response {
         // Its id does not depend on what comes and goes above it: the focus stays, and so does what an input method is composing.
-        let editor = TextEdit::multiline(&mut self.text).id_salt("labels").hint_text(hint).desired_rows(rows).desired_width(f32::INFINITY);
-        let response = ui.add(editor);
+        let mut layouter = bidi::layouter(true);
+        let editor = TextEdit::multiline(&mut self.text).layouter(&mut layouter).id_salt("labels").hint_text(hint);
+        let response = bidi::field(ui, editor.desired_rows(rows).desired_width(f32::INFINITY));
         if response.changed() {
             self.list = list_of(&self.text);
         }

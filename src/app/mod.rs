@@ -11,6 +11,7 @@
 mod answers;
 mod assets;
 mod bars;
+mod bidi;
 mod canvas;
 mod classify;
 mod desk;
@@ -68,7 +69,7 @@ const WORKSPACES: [(Workspace, Text, Text); 3] = [
 impl App {
     /// Starts the engine and opens the model inside.
     pub fn new(context: &Context, transport: Box<dyn Transport>, host: Box<dyn Host>, assets: Assets) -> Self {
-        theme::install(context, assets.fonts);
+        theme::install(context, &assets);
         let fragment = host.fragment();
         let mut desk = Desk::new(transport, host, assets);
         desk.open(ModelSource::Demo);

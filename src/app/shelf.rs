@@ -4,6 +4,7 @@ use eframe::egui::{
     Align, Button, Image, Key, Layout, Panel, RichText, Role, ScrollArea, Sense, StrokeKind, TextEdit, Ui, WidgetInfo, vec2,
 };
 
+use super::bidi;
 use super::desk::Desk;
 use super::pictures::Picture;
 use super::strings::Text;
@@ -73,7 +74,7 @@ fn thumbnail(ui: &mut Ui, picture: &Picture, is_chosen: bool, remove: &str) -> (
         // The Delete key is for the one that was clicked last.
         response.request_focus();
     }
-    response.on_hover_text(format!("{}\n{width} × {height}", picture.name));
+    response.on_hover_text(bidi::words(ui, &format!("{}\n{width} × {height}", picture.name)));
     (is_clicked, is_removed)
 }
 

@@ -6,6 +6,8 @@ use eframe::egui::{
     Color32, Context, CornerRadius, FontData, FontDefinitions, FontFamily, FontId, Margin, Stroke, Style, TextStyle, Theme, Visuals, vec2,
 };
 
+use super::assets::Assets;
+
 /// Name of the heavier letters.
 const STRONG: &str = "strong";
 
@@ -15,8 +17,8 @@ pub(super) const ACCENT: Color32 = Color32::from_rgb(0x4f, 0x7c, 0xff);
 pub(super) const BEST: Color32 = Color32::from_rgb(0x1f, 0xb5, 0x8f);
 
 /// Sets both themes; which one shows is the system's choice until a person makes another.
-pub(super) fn install(context: &Context, [regular, strong]: [&'static [u8]; 2]) {
-    context.set_fonts(fonts(regular, strong));
+pub(super) fn install(context: &Context, assets: &Assets) {
+    context.set_fonts(fonts(assets));
     for theme in [Theme::Dark, Theme::Light] {
         context.style_mut_of(theme, |style| adapt(style, theme));
     }
@@ -27,15 +29,19 @@ pub(super) fn strong(size: f32) -> FontId {
     FontId::new(size, FontFamily::Name(STRONG.into()))
 }
 
-fn fonts(regular: &'static [u8], strong: &'static [u8]) -> FontDefinitions {
+fn fonts(assets: &Assets) -> FontDefinitions {
     let mut fonts = FontDefinitions::empty();
-    for (name, file) in [("regular", regular), (STRONG, strong)] {
-        fonts.font_data.insert(name.to_owned(), Arc::new(FontData::from_static(file)));
+    let [regular, strong] = assets.fonts;
+    let mut names = Vec::new();
+    for (index, file) in [regular].iter().chain(assets.joined).enumerate() {
+        names.push(format!("regular {index}"));
+        fonts.font_data.insert(format!("regular {index}"), Arc::new(FontData::from_static(file)));
     }
     // Other scripts come from the system's or the browser's own fonts.
     for family in [FontFamily::Proportional, FontFamily::Monospace] {
-        fonts.families.insert(family, vec!["regular".to_owned()]);
+        fonts.families.insert(family, names.clone());
     }
+    fonts.font_data.insert(STRONG.to_owned(), Arc::new(FontData::from_static(strong)));
     fonts.families.insert(FontFamily::Name(STRONG.into()), vec![STRONG.to_owned()]);
     fonts
 }

@@ -134,6 +134,29 @@ test("labels of any script compete, and templates say when they do not fit", asy
   await app.close();
 });
 
+test("letters that join come when somebody writes them, once", async () => {
+  const requests = [];
+  const note = (request) => request.url().includes("/fonts/") && requests.push(new URL(request.url()).pathname.split("/").at(-1));
+  const app = await openClassify({ prepare: (page) => page.on("request", note) });
+  await app.choose(samplePath("pizza"));
+  await app.type("Labels", "чёрная кошка\n另一个秘密\n검은 고양이\nחתול שחור");
+  await app.scores((scores) => scores.length === 4);
+  const first = ["Inter-Regular.otf", "Inter-SemiBold.otf"];
+  assert.deepEqual(requests.sort(), first);
+  const arrives = (font) => app.page.waitForResponse((response) => response.url().includes(font)).then((response) => response.finished());
+  const fonts = Promise.all(["NotoSansArabic", "NotoSansDevanagari"].map(arrives));
+  // A word within another script, numbers, brackets, Persian and Urdu, marks and a ligature.
+  const labels = ["قطة black 12 سوداء", "a قطة (سوداء) b", "سعر ۱۴۰۳ کتاب", "یہ ایک بلی ہے", "الْقِطَّةُ السَّوْدَاءُ", "قلعة"];
+  await app.type("Labels", `${labels.join("\n")}\nחתול (שחור) 12\nकाली बिल्ली\n黒い猫`);
+  const scores = await app.scores((scores) => scores.length === 9);
+  for (const label of labels) assert.ok(scores.some((score) => score.label === label), label);
+  await fonts;
+  for (let i = 0; i < 3; i += 1) await app.frame();
+  await app.screenshot("classify-arabic");
+  assert.deepEqual(requests.sort(), [...first, "NotoSansArabic-Regular.ttf", "NotoSansDevanagari-Regular.ttf"]);
+  await app.close();
+});
+
 test("more patches are another question", async () => {
   const app = await openClassify();
   await app.choose(samplePath("castle"));

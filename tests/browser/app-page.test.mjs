@@ -81,6 +81,7 @@ test("the theme is the system's until people choose another", async () => {
   await app.close();
 });
 
+// But for the first Arabic or Devanagari letter, which brings a font: that one is shown is all that the server learns, before the service worker has it.
 test("two different queries ask the server for the same", async () => {
   /** What the server hears of somebody who asks about a picture. */
   const run = async (fragment, label, sample) => {

@@ -70,9 +70,18 @@ const STATIC: [(&str, &str); 11] = [
     ("assets/demo", "demo"),
 ];
 
-/// Files of the npm package and the engine's smaller form, which the page does not ask for.
-const NOT_FIRST: [&str; 7] =
-    ["polyglance_web.js", "polyglance_web_bg.wasm", "README.md", "package.json", "polyglance.d.ts", "example", "demo/README.md"];
+/// Files of the npm package, the engine's smaller form and letters for later, which the page does not ask for.
+const NOT_FIRST: [&str; 9] = [
+    "polyglance_web.js",
+    "polyglance_web_bg.wasm",
+    "README.md",
+    "package.json",
+    "polyglance.d.ts",
+    "example",
+    "demo/README.md",
+    "fonts/NotoSans",
+    "fonts/LICENSE.md",
+];
 
 /// Crates that the size report names.
 const SHOWN_CRATES: usize = 25;

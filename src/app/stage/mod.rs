@@ -12,6 +12,7 @@ use self::palette::Palette;
 use self::results::Results;
 use self::scene::{Item, Scene};
 use super::assets::Assets;
+use super::bidi;
 use super::desk::Desk;
 use super::labels::Labels;
 use super::layout::{beside, column, is_narrow};
@@ -159,7 +160,7 @@ impl Stage {
                     if response.clicked() {
                         self.put(place, None, desk);
                     }
-                    response.on_hover_text(name);
+                    response.on_hover_text(bidi::words(ui, &name));
                 }
             });
         });

@@ -6,6 +6,7 @@ use eframe::egui::{Color32, ColorImage, Context, Painter, Rect, RichText, TextEd
 
 use super::super::answers::{PatchMap, patch_map, scores};
 use super::super::bars::{bars, computed_in, percent};
+use super::super::bidi;
 use super::super::canvas::Layer;
 use super::super::desk::Desk;
 use super::super::labels::{Labels, alone};
@@ -155,7 +156,9 @@ impl Results {
         ui.add_space(6.0);
         let name = ui.label(RichText::new(desk.text(Text::Word)).strong()).id;
         let hint = desk.text(Text::WordHint);
-        ui.add(TextEdit::singleline(&mut self.word).id_salt("word").hint_text(hint).desired_width(f32::INFINITY)).labelled_by(name);
+        let mut layouter = bidi::layouter(false);
+        let field = TextEdit::singleline(&mut self.word).layouter(&mut layouter).id_salt("word").hint_text(hint);
+        bidi::field(ui, field.desired_width(f32::INFINITY)).labelled_by(name);
         if let Some(failure) = self.heat.failure() {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }
@@ -192,10 +195,10 @@ impl Results {
                 let scores = LabelScore::all(&own.iter().map(|logit| f64::from(*logit)).collect::<Vec<_>>());
                 let best = LabelScore::best(&scores);
                 let Some(best) = best else { continue };
-                if ui.button(*language).clicked() {
+                if ui.button(bidi::words(ui, language)).clicked() {
                     chosen = Some(*code);
                 }
-                ui.label(names.get(best).map(String::as_str).unwrap_or_default());
+                ui.label(bidi::words(ui, names.get(best).map(String::as_str).unwrap_or_default()));
                 ui.label(RichText::new(percent(scores[best].share)).weak());
                 ui.end_row();
             }

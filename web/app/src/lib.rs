@@ -12,6 +12,7 @@ use web_sys::HtmlCanvasElement;
 
 mod camera;
 mod folders;
+mod fonts;
 mod host;
 mod mirror;
 
@@ -29,6 +30,7 @@ pub async fn start(canvas: HtmlCanvasElement, files: Array) -> Result<(), JsValu
         let context = creation.egui_ctx.clone();
         let wake = context.clone();
         mirror::install(&context);
+        fonts::install(&context);
         let transport = WorkerTransport::new(move || wake.request_repaint());
         let page = Page::new(context.clone(), transport.clone());
         Ok(Box::new(App::new(&context, Box::new(transport), Box::new(page), assets)) as Box<dyn eframe::App>)
@@ -47,5 +49,5 @@ fn assets(files: &Array) -> Option<Assets> {
     let (palette, palette_names) = (files.next()?, files.next()?);
     let captions = [std::str::from_utf8(files.next()?).ok()?, std::str::from_utf8(files.next()?).ok()?];
     let samples: Vec<(&'static str, &'static [u8])> = SAMPLES.into_iter().zip(files).collect();
-    Some(Assets { fonts, palette, palette_names, captions, samples: samples.leak() })
+    Some(Assets { fonts, joined: &[], palette, palette_names, captions, samples: samples.leak() })
 }
