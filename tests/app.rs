@@ -289,11 +289,11 @@ fn a_drag_ends_where_the_hand_lets_go() {
     let frame = app.harness.get_by_label_contains("Stage: octopus").rect();
     let place = |share: f32| frame.left_top() + share * frame.size();
     let button = |pos, pressed| Event::PointerButton { pos, button: PointerButton::Primary, pressed, modifiers: Modifiers::NONE };
-    // The hand is quick, and the frames are slow: the last of them brings most of the way and its end.
+    // The hand is quick, and the frames are slow: the first of them brings a good part of the way, and the last most of it with its end.
     let frames = [
         vec![Event::PointerMoved(place(0.5))],
-        vec![button(place(0.5), true)],
-        vec![Event::PointerMoved(place(0.55))],
+        vec![button(place(0.5), true), Event::PointerMoved(place(0.55))],
+        vec![Event::PointerMoved(place(0.6))],
         vec![Event::PointerMoved(place(0.8)), button(place(0.8), false)],
     ];
     for events in frames {

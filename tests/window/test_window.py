@@ -137,7 +137,12 @@ class Window:
         """Puts a text in place of a field's, from the clipboard, which knows every script."""
         copy(text)
         self.click(role, name)
-        self.key("ctrl+a", "ctrl+v")
+        is_focused = lambda node: node.role == role and re.search(name, node.name) and Atspi.StateType.FOCUSED in node.states
+        self.wait(lambda: any(is_focused(node) for node in self.nodes()), f"the focus on {role} {name}")
+        # One frame each: in the frame of the click keys do not reach the field.
+        for key in ("ctrl+a", "ctrl+v"):
+            time.sleep(0.5)
+            self.key(key)
 
     def scores(self, test=lambda scores: True):
         """Label, share in percent and logit of every bar, once `test` accepts them."""

@@ -189,10 +189,15 @@ impl Stage {
     }
 }
 
-/// The way of a drag since the last frame. The last part of it counts, too: a quick hand has let go before the next frame.
+/// The way of a drag since the last frame. All of it counts: what it took to be no click, and what a quick hand did in the frame in which it let go.
 fn dragged(response: &Response) -> Option<Vec2> {
-    let delta = || response.ctx.input(|input| input.pointer.delta());
-    (response.dragged() || response.drag_stopped()).then(delta)
+    response.ctx.input(|input| {
+        let pointer = &input.pointer;
+        if response.drag_started() {
+            return Some(pointer.latest_pos()? - pointer.press_origin()?);
+        }
+        (response.dragged() || response.drag_stopped()).then(|| pointer.delta())
+    })
 }
 
 /// Arrows are for the widget that has the focus, and do not move it. (egui's own lock holds from the next frame on only: a slow frame brings the first arrow
