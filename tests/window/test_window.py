@@ -123,11 +123,12 @@ class Window:
     def drag(self, start, end):
         self.move(start)
         run("xdotool", "mousedown", "1")
-        # X tells a window where the pointer is apart from what its buttons do: no hand is so quick that the two get mixed up.
-        time.sleep(0.2)
+        # X tells a window where the pointer is apart from what its buttons do: no hand is so quick that the two get mixed up, and none drags
+        # from the beginning to the end within one frame, which without a GPU may take half a second.
+        time.sleep(0.5)
         for step in (0.2, 0.6, 1.0):
             self.move([round(a + step * (b - a)) for a, b in zip(start, end)])
-            time.sleep(0.1)
+            time.sleep(0.5)
         run("xdotool", "mouseup", "1")
 
     def key(self, *keys):
