@@ -238,6 +238,27 @@ fn pictures_are_looked_at_together() {
 }
 
 #[test]
+fn models_are_chosen_and_a_wrong_one_leaves_a_way_back() {
+    let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza", "en");
+    app.read("octopus: share");
+    app.click("Model: demo (emoji only)");
+    app.read("google/siglip2-base-patch16-naflex");
+    app.read("download 1.5 GB");
+    // What a page leaves at the hub, a program has on its disk.
+    assert!(app.harness.query_by_label_contains("Light: ").is_none());
+    app.harness.key_press(Key::Escape);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/fixtures/models/naflex");
+    app.arrivals.send(Arrival::Model(folder.display().to_string())).unwrap();
+    app.read("Model: naflex");
+    app.read("octopus: share");
+    app.arrivals.send(Arrival::Model("no/such/folder".to_owned())).unwrap();
+    app.read("no/such/folder");
+    app.click("demo (emoji only)");
+    app.read("Model: demo (emoji only)");
+    app.read("octopus: share");
+}
+
+#[test]
 fn the_interface_speaks_japanese() {
     let mut app = Driven::new("", "ja-JP");
     app.read("ステージ");
