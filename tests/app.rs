@@ -315,7 +315,7 @@ fn a_drag_ends_where_the_hand_lets_go() {
         vec![Event::PointerMoved(place(0.5))],
         vec![button(place(0.5), true), Event::PointerMoved(place(0.55))],
         vec![Event::PointerMoved(place(0.6))],
-        vec![Event::PointerMoved(place(0.8)), button(place(0.8), false)],
+        vec![Event::PointerMoved(place(0.8)), button(place(0.8), false), Event::PointerMoved(place(0.9))],
     ];
     for events in frames {
         events.into_iter().for_each(|event| app.harness.event(event));

@@ -291,8 +291,21 @@ fn a_panic_costs_nothing_and_a_second_one_costs_the_job() {
     assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
 }
 
-/// Opens a fixture without its token table, which comes at the second attempt.
-struct Late(u32);
+/// Opens a fixture without its token table, which comes at the second attempt; or is not what it should be.
+struct Late {
+    attempts: u32,
+    is_damaged: bool,
+    closed: Arc<AtomicU32>,
+}
+
+impl Late {
+    /// An app on it, and how often it was told to let go.
+    fn app(is_damaged: bool) -> (App<Self>, Arc<AtomicU32>) {
+        let closed = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&closed);
+        (App::new(move || Self { attempts: 0, is_damaged, closed: Arc::clone(&counter) }), closed)
+    }
+}
 
 impl Loader for Late {
     async fn open(&mut self, source: &ModelSource, _report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
@@ -300,16 +313,24 @@ impl Loader for Late {
         Ok((Checkpoint::open(std::path::Path::new(name)).await.unwrap(), Table::Coming))
     }
 
+    fn close(&mut self) {
+        self.closed.fetch_add(1, Ordering::SeqCst);
+    }
+
     async fn fetch_table(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
-        self.0 += 1;
-        report.step(Stage::Download, u64::from(self.0), 2)?;
-        if self.0 < 2 { Err(Failure::new(FailureKind::Cancelled, "stopped")) } else { Ok(()) }
+        self.attempts += 1;
+        report.step(Stage::Download, u64::from(self.attempts), 2)?;
+        match self.attempts {
+            0..2 => Err(Failure::new(FailureKind::Cancelled, "stopped")),
+            _ if self.is_damaged => Err(Failure::new(FailureKind::Damaged, "what arrived is something else")),
+            _ => Ok(()),
+        }
     }
 }
 
 #[test]
 fn pictures_do_not_wait_for_the_token_table() {
-    let mut app = App::new(|| Late(0));
+    let (mut app, closed) = Late::app(false);
     let opened = app.open(&model("naflex"));
     assert!(matches!(&opened.news, News::Opened(info) if info.table == Table::Coming), "{opened:?}");
     let (job, bulk) = add(1, "03_square_128x128.png");
@@ -324,6 +345,22 @@ fn pictures_do_not_wait_for_the_token_table() {
         assert_eq!(app.ask(Job::FetchTable, Vec::new()).news, News::Done);
     }
     assert!(matches!(app.ask(classify(1, &["a cat"]), Vec::new()).news, News::Scores(_)));
+    assert_eq!(closed.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_model_that_is_not_what_it_should_be_is_closed() {
+    let (mut app, closed) = Late::app(true);
+    app.open(&model("naflex"));
+    app.ask(Job::FetchTable, Vec::new());
+    assert_eq!(closed.load(Ordering::SeqCst), 0);
+    assert_eq!(failure(&app.ask(Job::FetchTable, Vec::new())).kind, FailureKind::Damaged);
+    assert_eq!(failure(&app.ask(Job::FetchTable, Vec::new())).kind, FailureKind::NoModel);
+    assert_eq!(closed.load(Ordering::SeqCst), 1);
+    // So is one that its loader opened and nobody can use.
+    let Job::Open(open) = open(&model("naflex")) else { unreachable!() };
+    let refused = app.ask(Job::Open(OpenModel { precision: "f99".to_owned(), ..open }), Vec::new());
+    assert_eq!((failure(&refused).kind, closed.load(Ordering::SeqCst)), (FailureKind::Input, 2));
 }
 
 #[test]

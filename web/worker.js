@@ -14,10 +14,12 @@ let engine = null;
 let last = null;
 /** Jobs that nobody has begun. */
 let waiting = 0;
+/** The job at work. */
+let current = null;
 
 const host = {
   say: (message, transfer) => self.postMessage(message, transfer),
-  isCancelled: (job) => cancelled.has(job),
+  isCancelled: () => cancelled.has(current),
   hasMore: () => waiting > 0,
   files: (name) => files.get(name),
   lock,
@@ -84,6 +86,7 @@ self.addEventListener("message", ({ data }) => {
     waiting += 1;
     last = last.then(() => {
       waiting -= 1;
+      current = data.id;
       return engine.run(data);
     });
   }

@@ -161,17 +161,12 @@ impl Lines {
         let paragraph = Paragraph::new(job, &job.text);
         let (mut start, mut rows, length) = (0, Vec::new(), job.text.len());
         while start < length {
-            let rest = paragraph.row(fonts, start..length);
-            if width(&rest) <= job.effective_wrap_width() || fits(fonts, &paragraph, start..length) {
-                rows.push(rest);
-                break;
-            }
-            if rows.len() + 1 == job.wrap.max_rows {
+            let end = line_end(fonts, &paragraph, start);
+            if end < length && rows.len() + 1 == job.wrap.max_rows {
                 rows.push(elided(fonts, &paragraph, start));
                 self.is_elided = true;
                 break;
             }
-            let end = line_end(fonts, &paragraph, start);
             rows.push(paragraph.row(fonts, start..end));
             start = end;
         }
@@ -225,13 +220,24 @@ fn line_end(fonts: &mut FontsView<'_>, paragraph: &Paragraph<'_>, start: usize) 
         pieces.scan(start, sum).collect::<Vec<usize>>()
     };
     let words = ends(&mut rest.split_inclusive(char::is_whitespace));
-    let kept = words.partition_point(|end| fits(fonts, paragraph, start..*end));
+    let kept = fitting(&words, |end| fits(fonts, paragraph, start..end));
     if let Some(end) = kept.checked_sub(1).and_then(|last| words.get(last)) {
         return *end;
     }
     let letters = ends(&mut rest.graphemes(true));
-    let kept = letters.partition_point(|end| fits(fonts, paragraph, start..*end)).max(1);
+    let kept = fitting(&letters, |end| fits(fonts, paragraph, start..end)).max(1);
     letters.get(kept - 1).copied().unwrap_or(paragraph.text.len())
+}
+
+/// How many of these ends there is room for. It begins with the nearest: laying out all that follows a line, for each line, would take forever.
+fn fitting(ends: &[usize], mut fits: impl FnMut(usize) -> bool) -> usize {
+    let (mut kept, mut step) = (0, 1);
+    while ends.get(kept + step - 1).is_some_and(|end| fits(*end)) {
+        kept += step;
+        step *= 2;
+    }
+    let between = ends.get(kept..ends.len().min(kept + step - 1)).unwrap_or_default();
+    kept + between.partition_point(|end| fits(*end))
 }
 
 /// The last line there is room for, cut where the sign for that fits behind it.
@@ -244,7 +250,7 @@ fn elided(fonts: &mut FontsView<'_>, paragraph: &Paragraph<'_>, start: usize) ->
         cut.row(fonts, 0..text.len())
     };
     let ends: Vec<usize> = rest.grapheme_indices(true).map(|(end, _)| end).collect();
-    let kept = ends.partition_point(|end| width(&cut(*end)) <= paragraph.job.effective_wrap_width());
+    let kept = fitting(&ends, |end| width(&cut(end)) <= paragraph.job.effective_wrap_width());
     cut(kept.checked_sub(1).and_then(|last| ends.get(last)).copied().unwrap_or_default())
 }
 
@@ -357,6 +363,16 @@ mod tests {
         let galley = laid_out(job(words, 12.0));
         assert_eq!(text(&galley), words);
         assert!(galley.rows.len() > 10);
+    }
+
+    #[test]
+    fn what_fits_is_found_wherever_it_ends() {
+        for count in 0..20 {
+            let ends: Vec<usize> = (0..count).collect();
+            for room in 0..=count {
+                assert_eq!(fitting(&ends, |end| end < room), room, "{count}");
+            }
+        }
     }
 
     #[test]

@@ -36,8 +36,10 @@ pub(super) struct Model {
     opening: Option<u64>,
     pub(super) progress: Option<Progress>,
     pub(super) failure: Option<Failure>,
-    /// The job that brings the token table of the open model, if that is coming and nobody has stopped it.
+    /// The job that brings the token table of the open model.
     fetching: Option<u64>,
+    /// Whether somebody wants no more of it.
+    is_stopped: bool,
     /// How much of the token table is here.
     pub(super) table: Option<Progress>,
 }
@@ -113,6 +115,7 @@ impl Desk {
         self.model.failure = None;
         self.model.progress = None;
         self.stop_fetching();
+        self.model.fetching = None;
         self.model.table = None;
         let request = OpenModel { source, device: "auto".to_owned(), precision: "auto".to_owned() };
         self.model.opening = Some(self.engine.send(Job::Open(request), Vec::new()));
@@ -131,28 +134,37 @@ impl Desk {
 
     /// Brings the token table, while pictures can be looked at already.
     pub(super) fn fetch_table(&mut self) {
+        self.model.is_stopped = false;
         self.model.fetching = Some(self.engine.send(Job::FetchTable, Vec::new()));
     }
 
     pub(super) fn stop_fetching(&mut self) {
-        if let Some(id) = self.model.fetching.take() {
+        self.model.is_stopped = true;
+        if let Some(id) = self.model.fetching {
             self.engine.cancel(id);
         }
     }
 
     /// Whether the token table is being brought.
     pub(super) fn is_fetching(&self) -> bool {
-        self.model.fetching.is_some()
+        self.model.fetching.is_some() && !self.model.is_stopped
     }
 
     fn hear_of_table(&mut self, news: &News) {
         match news {
             News::Progress(progress) => self.model.table = Some(*progress),
             // It has given way to other jobs.
-            News::Failed(failure) if failure.kind == FailureKind::Cancelled => self.fetch_table(),
+            News::Failed(failure) if failure.kind == FailureKind::Cancelled && !self.model.is_stopped => self.fetch_table(),
             News::Failed(failure) => {
                 self.model.fetching = None;
-                self.complain(&failure.message);
+                match failure.kind {
+                    FailureKind::Cancelled => {}
+                    FailureKind::Damaged => {
+                        self.model.info = None;
+                        self.model.failure = Some(failure.clone());
+                    }
+                    _ => self.complain(&failure.message),
+                }
             }
             _ => {
                 self.model.fetching = None;
@@ -188,7 +200,7 @@ impl Desk {
 
     /// Whether anything is under way, other than what gives way.
     pub(super) fn is_busy(&self) -> bool {
-        self.engine.pending() > usize::from(self.is_fetching())
+        self.engine.pending() > usize::from(self.model.fetching.is_some())
     }
 
     /// Shows a failure that has no place of its own.

@@ -24,10 +24,10 @@ pub(super) struct ModelPicker {
 
 /// The open model's name, short.
 pub(super) fn name(desk: &Desk) -> String {
-    match desk.model.info.as_ref().map(|info| &info.source) {
+    match desk.model.info.as_ref().map(|info| info.source.name()) {
         None => "…".to_owned(),
-        Some(ModelSource::Demo) => desk.text(Text::DemoModel).to_owned(),
-        Some(ModelSource::Named(name) | ModelSource::Light(name)) => {
+        Some(None) => desk.text(Text::DemoModel).to_owned(),
+        Some(Some(name)) => {
             let last = name.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next();
             last.unwrap_or(name).to_owned()
         }
@@ -55,9 +55,10 @@ impl ModelPicker {
         let mut is_open = !context.input(|input| input.key_pressed(Key::Escape));
         let mut chosen = None;
         let window = Window::new(desk.text(Text::Model)).id(eframe::egui::Id::unique("models")).open(&mut is_open).collapsible(false);
-        // As tall as what is in it, which comes and goes.
-        window.default_width(640.0).resizable(false).show(context, |ui| {
-            ScrollArea::vertical().max_height(620.0).show(ui, |ui| chosen = self.contents(ui, desk));
+        // As tall as what is in it, which comes and goes, where there is room.
+        let height = (context.content_rect().height() - 120.0).max(200.0);
+        window.default_size([640.0, height]).resizable(false).show(context, |ui| {
+            ScrollArea::vertical().max_height(height).show(ui, |ui| chosen = self.contents(ui, desk));
         });
         if let Some(source) = chosen {
             desk.open(source);

@@ -101,7 +101,7 @@ strings! {
     NaFlex: "any shape", "任意の縦横比";
     Loading: "Opening the model", "モデルを開いています";
     StageDownload: "downloading", "ダウンロード中";
-    StageWait: "another tab is downloading it", "別のタブがダウンロード中";
+    StageWait: "another tab is downloading it, or has it open in part", "別のタブがダウンロード中、または一部だけ開いています";
     StageCheck: "checking the stored files", "保存したファイルを検査中";
     StageLoad: "reading files, choosing a device", "ファイルを読み、デバイスを選択中";
     StageVision: "preparing the vision tower", "画像タワーを準備中";

@@ -90,9 +90,19 @@ pub enum ModelSource {
     Demo,
     /// A folder, files that a page has handed over, or a repository of the hub: `owner/name[@revision]`.
     Named(String),
-    /// A repository of the hub without its token table, for pages: rows of the table are fetched when a text has their tokens, so that whoever serves
+    /// A repository of the hub, for pages, without its token table unless that was downloaded before: rows of the table are fetched when a text has their tokens, so that whoever serves
     /// them could infer the words. What is fetched this way is not checked, since the published digest is of the whole file.
     Light(String),
+}
+
+impl ModelSource {
+    /// The name of a model that has one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Demo => None,
+            Self::Named(name) | Self::Light(name) => Some(name),
+        }
+    }
 }
 
 /// See [`Job::Open`].
@@ -414,6 +424,8 @@ pub enum FailureKind {
     Input,
     /// The model or its device is at fault.
     Model,
+    /// What was downloaded is not what was published. The model that it belongs to is closed.
+    Damaged,
     /// The browser's storage is at fault: it is full, not to be had, or in use by another tab.
     Storage,
     /// The engine crashed twice over this job.

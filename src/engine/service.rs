@@ -27,6 +27,9 @@ pub trait Loader {
     /// Opens a model, and tells where its token table is.
     fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> impl Future<Output = Result<(Checkpoint, Table), Failure>>;
 
+    /// Lets go of the model that was opened last: nobody uses it.
+    fn close(&mut self) {}
+
     /// Brings the token table of the model that was opened last, if that was opened without. Goes on where it was stopped.
     fn fetch_table(&mut self, _report: &mut Report<'_>) -> impl Future<Output = Result<(), Failure>> {
         async { Ok(()) }
@@ -166,6 +169,14 @@ impl<L: Loader> Service<L> {
     async fn open(&mut self, request: OpenModel, report: &mut Report<'_>) -> Result<ModelInfo, Failure> {
         // Two models at once may not fit.
         self.open = None;
+        let opened = self.try_open(request, report).await;
+        if opened.is_err() {
+            self.loader.close();
+        }
+        opened
+    }
+
+    async fn try_open(&mut self, request: OpenModel, report: &mut Report<'_>) -> Result<ModelInfo, Failure> {
         report.step(Stage::Load, 0, 1)?;
         let (checkpoint, table) = self.loader.open(&request.source, report).await?;
         let checkpoint = Arc::new(checkpoint);
@@ -192,12 +203,23 @@ impl<L: Loader> Service<L> {
 
     async fn fetch_table(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
         let open = self.open.as_mut().ok_or_else(no_model)?;
-        if open.info.table == Table::Coming {
-            self.loader.fetch_table(report).await?;
-            open.info.table = Table::Here;
-            open.warm_up_texts(report).await?;
+        if open.info.table == Table::Here {
+            return Ok(());
         }
-        Ok(())
+        let fetched = self.loader.fetch_table(report).await;
+        match fetched {
+            Ok(()) => {
+                open.info.table = Table::Here;
+                open.warm_up_texts(report).await
+            }
+            Err(failure) => {
+                if failure.kind == FailureKind::Damaged {
+                    self.open = None;
+                    self.loader.close();
+                }
+                Err(failure)
+            }
+        }
     }
 
     fn add_image(&mut self, AddImage { image, form, preview_side }: AddImage, bulk: Vec<u8>) -> Result<Answer, Failure> {

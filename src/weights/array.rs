@@ -4,10 +4,13 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use futures_util::future::try_join_all;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::inflate::{Deflated, inflate};
 use super::{ByteSource, Dtype, WeightsError};
+
+/// Parts of a file that are asked for before the first has come.
+const READS_AT_ONCE: usize = 16;
 
 /// A file of the checkpoint and the name that errors call it by.
 #[derive(Clone)]
@@ -73,9 +76,9 @@ impl Array {
     pub(crate) async fn read<'a>(&self, file: &'a NamedSource, ranges: &[Range<u64>]) -> Result<Vec<Cow<'a, [u8]>>, WeightsError> {
         match &self.packing {
             Packing::Plain { offset } => {
-                // All at once: a source may be a question to another computer.
+                // Many at once: a source may be a question to another computer.
                 let read = |range: &Range<u64>| file.read(offset.saturating_add(range.start), range.end.saturating_sub(range.start));
-                try_join_all(ranges.iter().map(read)).await
+                stream::iter(ranges.iter().map(read)).buffered(READS_AT_ONCE).try_collect().await
             }
             Packing::Deflated { stream, skip } => {
                 let shifted: Vec<_> =

@@ -34,7 +34,7 @@ function certificate() {
 export class FakeHub {
   /** Of the hub and the storage: `{method, path, range}`. */
   requests = [];
-  /** What goes wrong in the storage: `{breakAfter: bytes}` once, `{lie}` once, `{corrupt: first byte}`, `{pieceMillis}`, `{hold: first byte}` until it is gone. */
+  /** What goes wrong in the storage: `{breakAfter: bytes}` once, `{lie}` once, `{corrupt: first byte}`, `{pieceMillis}`, `{hold: first byte}` until it is gone, `{ignoreRanges}`. */
   faults = {};
   #models = new Map();
   #blobs = new Map();
@@ -104,7 +104,7 @@ export class FakeHub {
     const path = this.#note(request);
     const blob = this.#blobs.get(path.slice(1));
     if (request.method !== "GET" || !blob) return response.writeHead(403).end();
-    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "") ?? [];
+    const [, first, last] = /^bytes=(\d+)-(\d*)$/.exec(this.faults.ignoreRanges ? "" : (request.headers.range ?? "")) ?? [];
     const [start, end] = first === undefined ? [0, blob.length] : [Number(first), last === "" ? blob.length : Number(last) + 1];
     const { breakAfter = Infinity, lie, corrupt, pieceMillis } = this.faults;
     if (first !== undefined) delete this.faults.lie;

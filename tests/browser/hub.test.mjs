@@ -217,7 +217,7 @@ test("what is not as published is an error, and nothing of it is kept", async ()
   hub.faults = { corrupt: 0 };
   const page = await openBlank();
   const failed = await load(page, name);
-  assert.equal(failed.kind, "model");
+  assert.equal(failed.kind, "damaged");
   assert.match(failed.message, /model\.safetensors: what arrived is not what the hub publishes; it was thrown away/);
   const { complete, bytes } = await find(page, name);
   assert.ok(!complete && bytes < MIB, `${bytes}`);
@@ -277,6 +277,19 @@ test("the token table comes last, and rots and is mended like the rest", async (
   assert.deepEqual((await load(page, name)).embed, embed);
   await close(page);
   await remove(page, name);
+  await page.close();
+});
+
+test("where a network serves no parts of files, a model comes in one piece", async () => {
+  const name = publish("owner/whole", SPLIT);
+  hub.faults = { ignoreRanges: true };
+  const page = await openBlank();
+  const loaded = await load(page, name);
+  assert.ok(loaded.embed, JSON.stringify(loaded));
+  assert.equal(ranges(hub.taken()).at(-1), undefined);
+  await close(page);
+  await remove(page, name);
+  assert.match((await load(page, name, { light: true })).message, /the hub sends another part than was asked for/);
   await page.close();
 });
 
@@ -429,6 +442,27 @@ test("pictures can be looked at while the token table is on its way, and words f
   await app.click("button", "Go on");
   await app.scores();
   await app.reads(/Nothing leaves this computer/);
+  assert.ok((await find(app.page, name)).complete);
+  await app.page.close();
+});
+
+test("a download that was interrupted is not taken for a light model", async () => {
+  const name = publish("owner/app-interrupted", SPLIT);
+  hub.faults = { hold: TABLE.first };
+  const first = await openPicker();
+  await openByName(first, name);
+  await first.reads(/the table of words is being downloaded/);
+  await first.click("button", "Cancel");
+  await first.find("button", "Go on");
+  await first.page.close();
+  delete hub.faults.hold;
+  hub.taken();
+  const app = await openPicker();
+  await app.reads(/^incomplete: opening it resumes$/);
+  await app.click("button", name);
+  await app.find("button", "Model: app-interrupted");
+  await app.reads(/Nothing leaves this computer/);
+  assert.deepEqual(ranges(hub.taken()), [`bytes=${TABLE.first}-${TABLE.end - 1}`]);
   assert.ok((await find(app.page, name)).complete);
   await app.page.close();
 });

@@ -6,6 +6,8 @@ export type ErrorKind =
   | "input"
   /** The model or its device is at fault: a file is missing or damaged, there is no WebGPU. */
   | "model"
+  /** What was downloaded is not what the hub publishes. It was thrown away; loading the model again downloads it anew. */
+  | "damaged"
   /** The browser's storage is at fault: it is full, not to be had, or in use by another tab. */
   | "storage"
   /** The worker stopped twice over this call, or could not be started. The model can be used on. */
@@ -21,7 +23,7 @@ export class PolyglanceError extends Error {
 /** What a call is busy with. */
 export interface Progress {
   stage: "wait" | "download" | "check" | "load" | "vision_tower" | "text_tower" | "texts" | "image";
-  /** Bytes of a download or a check, texts or steps. `wait` is for another tab that downloads the same model. */
+  /** Bytes of a download or a check, texts or steps. `wait` is for another tab that downloads the same model, or has it open in part. */
   done: number;
   /** The same when it is finished; 0 while nobody knows. */
   total: number;
@@ -111,7 +113,7 @@ export interface ModelInfo {
   parameters: number;
   logitScale: number;
   logitBias: number;
-  /** Where the token table is: `remote` for a light model. */
+  /** Where the token table is: `remote` for a light model that was not downloaded whole before, and is large enough to have parts. */
   table: "here" | "remote";
   /** What it runs on: backend, adapter, precision. */
   device: string;

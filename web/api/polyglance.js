@@ -113,6 +113,7 @@ class Model {
 
   static async load({ model = "demo", revision, files, light = false, device = "auto", precision = "auto", ...options } = {}) {
     const list = files && [...files];
+    if (light && (list || model === "demo")) throw new PolyglanceError("input", "only a model of the hub can be light");
     if (list?.some((file) => !(file instanceof File))) throw new PolyglanceError("input", "a model's files must be File objects");
     const loaded = new Model(list, { source: list ? { named: FILES } : sourceOf(model, revision, light), device, precision });
     try {

@@ -29,8 +29,7 @@ pub(crate) struct Files {
 
 impl Loader for Files {
     async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
-        // Ends a download that goes on.
-        self.rest = None;
+        self.close();
         let opened = match source {
             ModelSource::Demo => here(demo(report).await?),
             ModelSource::Named(name) => match self.host.files(name) {
@@ -44,10 +43,14 @@ impl Loader for Files {
         Ok((checkpoint, opened.table))
     }
 
+    fn close(&mut self) {
+        self.rest = None;
+    }
+
     async fn fetch_table(&mut self, report: &mut Report<'_>) -> Result<(), Failure> {
         let nothing = || Failure::new(FailureKind::Model, "nothing more of this model can be downloaded; open it again");
         self.rest.as_mut().ok_or_else(nothing)?.go_on(&self.host, report).await?;
-        self.rest = None;
+        self.close();
         Ok(())
     }
 

@@ -30,7 +30,7 @@ mod request;
 pub(crate) use self::lock::Held;
 use self::lock::Lock;
 use self::model::{JSON_BYTES, Model, Record, StoredFile, TablePlace, folder_name};
-use self::part::Download;
+use self::part::{Download, Part};
 pub(crate) use self::request::read_range;
 use self::request::{Meter, failed, read_small};
 use crate::opfs::{Folder, Room, full};
@@ -60,7 +60,7 @@ pub(crate) async fn open(id: &HubId, light: bool, host: &Host, report: &mut Repo
             let lock = Lock::wait(host, id, "exclusive", report).await?;
             // Another tab may have done it meanwhile.
             if !Model::find(&models, id).await?.as_ref().is_some_and(is_enough) {
-                let model = fetch(&models, id, light, report).await?;
+                let model = fetch(&models, id, light, host, report).await?;
                 if !light && !model.is_complete() {
                     return Rest::begin(model, id, lock).await;
                 }
@@ -70,13 +70,13 @@ pub(crate) async fn open(id: &HubId, light: bool, host: &Host, report: &mut Repo
         // Nobody changes it from now on, but somebody may have deleted it.
         let Some(model) = Model::find(&models, id).await?.filter(is_enough) else { continue };
         let held = Rc::new(RefCell::new(Some(lock)));
-        if !model.is_complete() {
-            let table = remote_table(&model.record, id);
-            return Ok(Opened { files: model.sources(&held, table.as_ref())?, table: Table::Remote, rest: None });
-        }
         let damage = model.damage(report).await?;
-        if damage.is_empty() {
+        if damage.is_empty() && model.is_complete() {
             return Ok(Opened { files: model.sources(&held, None)?, table: Table::Here, rest: None });
+        }
+        if damage.is_empty() {
+            let table = remote_table(&model.record, id, host);
+            return Ok(Opened { files: model.sources(&held, table.as_ref())?, table: Table::Remote, rest: None });
         }
         drop(held);
         let in_use = || {
@@ -97,7 +97,7 @@ pub(crate) async fn stored() -> Result<Stored, Failure> {
         let model = Model::find(&models, &id).await?;
         let bytes = model.iter().flat_map(|model| &model.files).map(|file| file.there).sum();
         let complete = model.as_ref().is_some_and(Model::is_complete);
-        let light = complete || model.as_ref().is_some_and(Model::is_light);
+        let light = complete || model.as_ref().is_some_and(|model| model.is_light() && !model.is_table_begun());
         stored.push(StoredModel { name: id.repository(), revision: id.revision().to_owned(), bytes, complete, light });
     }
     stored.sort_by(|a, b| (&a.name, &a.revision).cmp(&(&b.name, &b.revision)));
@@ -118,12 +118,15 @@ pub(crate) async fn delete(id: &HubId, host: &Host) -> Result<(), Failure> {
 /// The token table of a model that is downloaded while the rest of it is in use. Dropping it stops the download, which another opening resumes.
 pub(crate) struct Rest {
     id: HubId,
+    url: String,
     folder: Folder,
     place: Option<TablePlace>,
     listed: ListedFile,
+    part: Part,
     /// Until all bytes are there.
     download: Option<Download>,
-    bytes: u64,
+    /// Whether an earlier visit left some of them, which may be wrong.
+    is_from_before: bool,
     hasher: Hasher,
     later: Arc<Later>,
     held: Rc<Held>,
@@ -133,30 +136,46 @@ impl Rest {
     /// Opens a model of which the token table is missing.
     async fn begin(model: Model, id: &HubId, lock: Lock) -> Result<Opened, Failure> {
         let split = model.files.iter().find_map(|file| Some((file.listed.clone(), file.table()?.0.clone())));
-        let (listed, part) = split.ok_or_else(|| failed(format!("{id} is not complete, and nothing of it is missing; delete it")))?;
+        let (listed, part) =
+            split.ok_or_else(|| failed(format!("{id} is not complete, and nothing of it is missing; delete it in the list of models")))?;
         let (folder, place) = (model.folder.clone(), model.record.table.clone());
-        let (bytes, size) = (part.bytes(), listed.size.unwrap_or(0));
-        let url = model.record.url(id, &listed.name);
-        let download = Some(Download::begin(&folder, part, &listed.name, url, size).await?);
-        let later = Arc::new(Later { name: listed.name.clone(), len: bytes, source: RefCell::default() });
+        let later = Arc::new(Later { name: listed.name.clone(), len: part.bytes(), source: RefCell::default() });
         let table: Arc<dyn ByteSource> = Arc::clone(&later) as _;
         let held = Rc::new(RefCell::new(Some(lock)));
+        let url = model.record.url(id, &listed.name);
         let files = model.sources(&held, Some(&table))?;
-        let rest = Self { id: id.clone(), folder, place, listed, download, bytes, hasher: Hasher::default(), later, held };
+        let (id, hasher) = (id.clone(), Hasher::default());
+        let mut rest = Self { id, url, folder, place, listed, part, download: None, is_from_before: false, hasher, later, held };
+        rest.start().await?;
         Ok(Opened { files, table: Table::Coming, rest: Some(rest) })
+    }
+
+    async fn start(&mut self) -> Result<(), Failure> {
+        let size = self.listed.size.unwrap_or(0);
+        let download = Download::begin(&self.folder, self.part.clone(), &self.listed.name, self.url.clone(), size).await?;
+        self.is_from_before = download.at() > 0;
+        self.download = Some(download);
+        Ok(())
     }
 
     /// Downloads on, and compares the whole with what was published. If it is stopped, another call goes on.
     pub(crate) async fn go_on(&mut self, host: &Host, report: &mut Report<'_>) -> Result<(), Failure> {
         if let Some(download) = &mut self.download {
-            download.finish(&mut Meter { report: &mut *report, finished: 0, total: self.bytes }).await?;
+            download.finish(&mut Meter { report: &mut *report, finished: 0, total: self.part.bytes() }).await?;
             // Ends the writing.
             self.download = None;
         }
         let file = StoredFile::find(&self.folder, self.place.as_ref(), &self.listed).await?;
         if !file.check(&self.folder, &mut self.hasher, report).await? {
-            file.remove(&self.folder).await?;
-            return Err(not_as_published(&self.listed.name));
+            self.hasher = Hasher::default();
+            if !self.is_from_before {
+                file.remove(&self.folder).await?;
+                return Err(not_as_published(&self.listed.name));
+            }
+            // Once more, without what an earlier visit left.
+            self.folder.remove(&self.part.name).await?;
+            self.start().await?;
+            return Box::pin(self.go_on(host, report)).await;
         }
         let name = self.listed.name.clone();
         let table = file
@@ -166,35 +185,37 @@ impl Rest {
         self.later.source.replace(table);
         // From a writer to a reader, for other tabs that wait to read.
         self.held.replace(None);
-        while self.held.borrow().is_none() {
-            let lock = Lock::soon(host, &self.id, "shared").await?;
-            self.held.replace(lock);
-        }
-        Ok(())
+        let lock = Lock::wait(host, &self.id, "shared", report).await?;
+        self.held.replace(Some(lock));
+        // Another tab may have been quicker, and have deleted it.
+        let file = StoredFile::find(&self.folder, self.place.as_ref(), &self.listed).await?;
+        let deleted = || Failure::new(FailureKind::Damaged, format!("{} was deleted by another tab; open it again", self.id));
+        file.is_complete().then_some(()).ok_or_else(deleted)
     }
 }
 
 /// The token table as it is at the hub.
-fn remote_table(record: &Record, id: &HubId) -> Option<Arc<dyn ByteSource>> {
+fn remote_table(record: &Record, id: &HubId, host: &Host) -> Option<Arc<dyn ByteSource>> {
     let TablePlace { file, range } = record.table.as_ref()?;
-    Some(Arc::new(Remote::new(file, record.url(id, file), range.clone())))
+    Some(Arc::new(Remote::new(host, file, record.url(id, file), range.clone())))
 }
 
 /// Downloads what is missing of a model, except a token table that is apart.
-async fn fetch(models: &Folder, id: &HubId, light: bool, report: &mut Report<'_>) -> Result<Model, Failure> {
+async fn fetch(models: &Folder, id: &HubId, light: bool, host: &Host, report: &mut Report<'_>) -> Result<Model, Failure> {
     let mut meter = Meter { report, finished: 0, total: 0 };
     let model = match Model::find(models, id).await? {
         Some(model) => model,
-        None => begin(models, id, light, &mut meter).await?,
+        None => begin(models, id, light, host, &mut meter).await?,
     };
     let there: u64 = model.files.iter().map(|file| file.there).sum();
     check_room(model.record.bytes(light).saturating_sub(there)).await?;
     meter.total = model.record.bytes(true);
     for file in &model.files {
+        let before = meter.finished;
         if !file.is_complete() {
             fetch_file(&model, file, id, &mut meter).await?;
         }
-        meter.finished += file.towers().map(|(part, _)| part.bytes()).sum::<u64>();
+        meter.finished = before + file.towers().map(|(part, _)| part.bytes()).sum::<u64>();
     }
     Model::of(model.folder, model.record).await
 }
@@ -207,6 +228,7 @@ async fn fetch_file(model: &Model, file: &StoredFile, id: &HubId, meter: &mut Me
         for (part, _) in file.towers() {
             let mut download = Download::begin(folder, part.clone(), name, model.record.url(id, name), size).await?;
             download.finish(meter).await?;
+            meter.finished += part.bytes();
         }
         if file.table().is_some() {
             return Ok(());
@@ -216,6 +238,7 @@ async fn fetch_file(model: &Model, file: &StoredFile, id: &HubId, meter: &mut Me
             return Ok(());
         }
         found.remove(folder).await?;
+        meter.finished = meter.finished.saturating_sub(size);
         // What an earlier visit left may be what was wrong; what has just come in whole will not get better.
         if !std::mem::take(&mut is_from_before) {
             return Err(not_as_published(name));
@@ -224,7 +247,7 @@ async fn fetch_file(model: &Model, file: &StoredFile, id: &HubId, meter: &mut Me
 }
 
 /// Asks the hub what the revision means now, and records it in an empty folder.
-async fn begin(models: &Folder, id: &HubId, light: bool, meter: &mut Meter<'_, '_>) -> Result<Model, Failure> {
+async fn begin(models: &Folder, id: &HubId, light: bool, host: &Host, meter: &mut Meter<'_, '_>) -> Result<Model, Failure> {
     let url = format!("{}?blobs=true", id.listing_url(DEFAULT_ENDPOINT));
     let answer = read_small(&url, &id.to_string(), JSON_BYTES, meter).await?;
     let listing = Listing::parse(&answer).map_err(|reason| failed(format!("{id}: the hub's answer cannot be read: {reason}")))?;
@@ -237,7 +260,11 @@ async fn begin(models: &Folder, id: &HubId, light: bool, meter: &mut Meter<'_, '
     if let Some(file) = record.files.iter().find(|file| file.size.is_none()) {
         return Err(failed(format!("{id}: the hub does not say how large {} is", file.name)));
     }
-    record.table = find_table(&record, id).await?;
+    record.table = match find_table(&record, id, host).await {
+        // It can still be downloaded whole, where a network has no parts of files.
+        Err(_) if !light && !host.is_cancelled() => None,
+        found => found?,
+    };
     check_room(record.bytes(light)).await?;
     models.remove(&folder_name(id)).await?;
     let folder = models.folder(&folder_name(id), true).await?.ok_or_else(full)?;
@@ -246,13 +273,13 @@ async fn begin(models: &Folder, id: &HubId, light: bool, meter: &mut Meter<'_, '
 }
 
 /// Where the token table is, by the headers of the files that are large enough to have one.
-async fn find_table(record: &Record, id: &HubId) -> Result<Option<TablePlace>, Failure> {
+async fn find_table(record: &Record, id: &HubId, host: &Host) -> Result<Option<TablePlace>, Failure> {
     for file in &record.files {
         let size = file.size.unwrap_or(0);
         if size < SPLIT_BYTES || !file.name.ends_with(".safetensors") {
             continue;
         }
-        let source = Arc::new(Remote::new(&file.name, record.url(id, &file.name), 0..size));
+        let source = Arc::new(Remote::new(host, &file.name, record.url(id, &file.name), 0..size));
         if let Some(range) = token_table(&file.name, source).await.map_err(failed)? {
             return Ok(Some(TablePlace { file: file.name.clone(), range }));
         }
@@ -280,5 +307,5 @@ async fn check_room(missing: u64) -> Result<(), Failure> {
 /// A file is something else than the hub announced.
 fn not_as_published(name: &str) -> Failure {
     let advice = "it was thrown away; open the model again, and if this comes again, something between here and the hub changes it";
-    failed(format!("{name}: what arrived is not what the hub publishes; {advice}"))
+    Failure::new(FailureKind::Damaged, format!("{name}: what arrived is not what the hub publishes; {advice}"))
 }

@@ -15,6 +15,7 @@ use web_sys::Blob;
 
 use crate::files::in_words;
 use crate::hub::{Held, read_range};
+use crate::worker::{Host, stopped};
 
 /// A blob, read by slice: the module's memory never holds more of a file than what is being read.
 pub(crate) struct BlobSource {
@@ -94,6 +95,7 @@ impl ByteSource for Later {
 
 /// A part of a file that stays at the hub. What was read once is kept.
 pub(crate) struct Remote {
+    host: Host,
     name: String,
     url: String,
     range: Range<u64>,
@@ -106,22 +108,20 @@ pub(crate) struct Remote {
 const KNOWN_BYTES: usize = 16 << 20;
 
 impl Remote {
-    pub(crate) fn new(name: &str, url: String, range: Range<u64>) -> Self {
-        Self { name: name.to_owned(), url, range, known: RefCell::default(), storage: RefCell::default() }
+    pub(crate) fn new(host: &Host, name: &str, url: String, range: Range<u64>) -> Self {
+        Self { host: host.clone(), name: name.to_owned(), url, range, known: RefCell::default(), storage: RefCell::default() }
     }
 
     async fn read(&self, range: Range<u64>) -> Result<Vec<u8>, WeightsError> {
         if let Some(bytes) = self.known.borrow().get(&range) {
             return Ok(bytes.clone());
         }
+        let ask = || if self.host.is_cancelled() { Err(stopped()) } else { Ok(()) };
         let storage = self.storage.borrow().clone();
-        let mut read = match &storage {
-            Some(url) => read_range(url, &self.name, range.clone(), &mut || Ok(())).await,
-            None => read_range(&self.url, &self.name, range.clone(), &mut || Ok(())).await,
-        };
+        let mut read = read_range(storage.as_ref().unwrap_or(&self.url), &self.name, range.clone(), &mut &ask).await;
         if read.is_err() && storage.is_some() {
             self.storage.take();
-            read = read_range(&self.url, &self.name, range.clone(), &mut || Ok(())).await;
+            read = read_range(&self.url, &self.name, range.clone(), &mut &ask).await;
         }
         let (bytes, url) = read.map_err(|failure| unreadable(&self.name, failure))?;
         self.storage.replace(Some(url));

@@ -18,9 +18,9 @@ extern "C" {
     #[wasm_bindgen(method)]
     fn say(this: &Host, message: &JsValue, transfer: &Array);
 
-    /// Whether the page wants no more of a job.
+    /// Whether the page wants no more of the job at work.
     #[wasm_bindgen(method, js_name = isCancelled)]
-    fn is_cancelled(this: &Host, job: f64) -> bool;
+    pub(crate) fn is_cancelled(this: &Host) -> bool;
 
     /// Whether the page waits for another job.
     #[wasm_bindgen(method, js_name = hasMore)]
@@ -66,20 +66,21 @@ impl Engine {
                 // What may take minutes gives way, after long enough to get on.
                 let watch = matches!(job, Job::FetchTable).then(Stopwatch::start);
                 let gives_way = || watch.as_ref().is_some_and(|watch| watch.elapsed_secs() > TURN_SECS) && host.has_more();
-                let is_cancelled = || host.is_cancelled(id as f64) || gives_way();
+                let is_cancelled = || host.is_cancelled() || gives_way();
                 let mut progress = |progress| say(host, id, *generation, News::Progress(progress).into());
                 let mut report = Report::new(&mut progress, &is_cancelled);
-                let done = if is_cancelled() {
-                    Err(Failure::new(FailureKind::Cancelled, "stopped"))
-                } else {
-                    service.run(job, bulk, &mut report).await
-                };
-                (id, done)
+                let done = if is_cancelled() { Err(stopped()) } else { service.run(job, bulk, &mut report).await };
+                // Whatever it failed with when it was stopped.
+                (id, done.map_err(|failure| if host.is_cancelled() { stopped() } else { failure }))
             }
             Err(reason) => (id_of(&message), Err(Failure::new(FailureKind::Input, format!("the engine cannot do this: {reason}")))),
         };
         say(host, id, *generation, done.unwrap_or_else(|failure| News::Failed(failure).into()));
     }
+}
+
+pub(crate) fn stopped() -> Failure {
+    Failure::new(FailureKind::Cancelled, "stopped")
 }
 
 fn say(host: &Host, id: u64, generation: u32, Answer { news, bulk }: Answer) {

@@ -88,7 +88,7 @@ impl StoredModels {
             }
         });
         let source = source(name, model.light && !model.complete);
-        let is_open = desk.model.info.as_ref().is_some_and(|info| info.source == source);
+        let is_open = desk.model.info.as_ref().is_some_and(|info| info.source.name() == source.name());
         let delete = ui.add_enabled(!is_open && self.deletion.is_none(), Button::new(desk.text(Text::Delete)));
         if delete.on_disabled_hover_text(desk.text(Text::IsOpen)).clicked() {
             let name = format!("{}@{}", model.name, model.revision);

@@ -189,14 +189,19 @@ impl Stage {
     }
 }
 
-/// The way of a drag since the last frame. All of it counts: what it took to be no click, and what a quick hand did in the frame in which it let go.
+/// The way of a drag since the last frame, from where the hand pressed to where it let go: a slow frame brings a part of the way together with its
+/// beginning or its end.
 fn dragged(response: &Response) -> Option<Vec2> {
+    let (starts, ends) = (response.drag_started(), response.drag_stopped());
+    if !(starts || ends || response.dragged()) {
+        return None;
+    }
     response.ctx.input(|input| {
-        let pointer = &input.pointer;
-        if response.drag_started() {
-            return Some(pointer.latest_pos()? - pointer.press_origin()?);
-        }
-        (response.dragged() || response.drag_stopped()).then(|| pointer.delta())
+        let (pointer, last) = (&input.pointer, input.pointer.latest_pos()?);
+        let released = |event: &Event| if let Event::PointerButton { pos, pressed: false, .. } = event { Some(*pos) } else { None };
+        let start = pointer.press_origin().filter(|_| starts).unwrap_or(last - pointer.delta());
+        let end = input.events.iter().rev().find_map(released).filter(|_| ends).unwrap_or(last);
+        Some(end - start)
     })
 }
 

@@ -25,7 +25,7 @@ struct Script {
 static SCRIPTS: [Script; 2] = [
     Script {
         file: "fonts/NotoSansArabic-Regular.ttf",
-        has: |letter| matches!(letter, '\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}'),
+        has: |letter| matches!(letter, '\u{600}'..='\u{6ff}' | '\u{750}'..='\u{77f}' | '\u{fdf2}' | '\u{fdfc}' | '\u{fdfd}'),
         is_asked: AtomicBool::new(false),
     },
     Script {

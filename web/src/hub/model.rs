@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use js_sys::{Array, Object, Uint8Array};
-use polyglance::engine::{Failure, Report, Stage};
+use polyglance::engine::{Failure, FailureKind, Report, Stage};
 use polyglance::weights::ByteSource;
 use polyglance::weights::hub::{DEFAULT_ENDPOINT, Digest, Hasher, HubId, ListedFile, Manifest};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,7 @@ impl Record {
     /// Bytes of all files, or of all but the token table.
     pub(super) fn bytes(&self, light: bool) -> u64 {
         let table = self.table.as_ref().filter(|_| light).map_or(0, |table| table.range.end - table.range.start);
-        self.files.iter().filter_map(|file| file.size).sum::<u64>() - table
+        self.files.iter().filter_map(|file| file.size).fold(0, u64::saturating_add).saturating_sub(table)
     }
 
     pub(super) fn url(&self, id: &HubId, file: &str) -> String {
@@ -73,6 +73,8 @@ pub(super) struct StoredFile {
     pub(super) parts: Vec<(Part, Option<File>)>,
     /// Bytes that are there.
     pub(super) there: u64,
+    /// Whether the token table's part was begun: only who wants all of a model does that.
+    is_table_begun: bool,
     /// Written when the whole was compared with what was published.
     manifest: Option<Manifest>,
 }
@@ -89,16 +91,17 @@ impl StoredFile {
         let size = listed.size.unwrap_or(0);
         let table = table.filter(|table| table.file == listed.name);
         let wanted = table.map_or_else(|| vec![whole(&listed.name, size)], |table| split(&listed.name, size, &table.range).into());
-        let (mut parts, mut there) = (Vec::with_capacity(wanted.len()), 0);
+        let (mut parts, mut there, mut is_table_begun) = (Vec::with_capacity(wanted.len()), 0, false);
         for part in wanted {
             let file = folder.file(&part.name).await?;
             there += file.as_ref().map_or(0, |file| file.size() as u64);
+            is_table_begun |= parts.len() == 1 && file.is_some();
             let file = file.filter(|file| file.size() as u64 == part.bytes());
             parts.push((part, file));
         }
         let manifest = folder.read(&manifest_name(&listed.name), JSON_BYTES as u64).await?;
         let manifest = manifest.and_then(|bytes| Manifest::from_json(&bytes)).filter(|manifest| manifest.bytes() == size);
-        Ok(Self { listed: listed.clone(), parts, there, manifest })
+        Ok(Self { listed: listed.clone(), parts, there, is_table_begun, manifest })
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -125,13 +128,13 @@ impl StoredFile {
     /// this is stopped.
     ///
     /// # Errors
-    /// It was stopped, or the hub publishes no digest. `Ok(false)` if it is something else.
+    /// It was stopped, the browser cannot read it, or the hub publishes no digest. `Ok(false)` if it is something else.
     pub(super) async fn check(&self, folder: &Folder, hasher: &mut Hasher, report: &mut Report<'_>) -> Result<bool, Failure> {
         let (blob, size) = (self.blob()?, self.listed.size.unwrap_or(0));
         while hasher.bytes() < size {
             report.step(Stage::Check, hasher.bytes(), size)?;
             let end = size.min(hasher.bytes() + PIECE);
-            let Some(bytes) = buffer(&blob, &(hasher.bytes()..end)).await else { return Ok(false) };
+            let bytes = buffer(&blob, &(hasher.bytes()..end)).await.ok_or_else(|| unreadable(&self.listed.name))?;
             hasher.update(&Uint8Array::new(&bytes).to_vec());
         }
         let (sha256, manifest) = hasher.clone().finish();
@@ -160,9 +163,8 @@ impl StoredFile {
         let source =
             |blob: Blob| -> Arc<dyn ByteSource> { Arc::new(BlobSource { name: name.clone(), blob, _lock: Some(Rc::clone(held)) }) };
         let Some(table) = table.filter(|_| self.table().is_some()) else { return self.blob().map(source) };
-        let mut parts: Vec<_> = self.towers().filter_map(|(_, file)| file.clone()).map(|file| source(file.into())).collect();
-        parts.insert(1, Arc::clone(table));
-        Ok(Arc::new(Joined(parts)))
+        let [(_, Some(before)), _, (_, Some(after))] = self.parts.as_slice() else { return Err(unreadable(&name)) };
+        Ok(Arc::new(Joined(vec![source(before.clone().into()), Arc::clone(table), source(after.clone().into())])))
     }
 }
 
@@ -194,7 +196,12 @@ impl Model {
         self.record.table.is_some() && self.files.iter().all(|file| file.is_complete() || has_towers(file))
     }
 
-    /// Compares every chunk with its digest.
+    /// Whether somebody has begun to download the token table.
+    pub(super) fn is_table_begun(&self) -> bool {
+        self.files.iter().any(|file| file.is_table_begun)
+    }
+
+    /// Compares every chunk of what is complete with its digest.
     pub(super) async fn damage(&self, report: &mut Report<'_>) -> Result<Vec<Damage>, Failure> {
         let (total, mut done, mut damage) = (self.record.bytes(false), 0, Vec::new());
         for (index, file) in self.files.iter().enumerate() {
@@ -277,9 +284,12 @@ async fn git_sha1(name: &str, blob: &Blob) -> Result<String, Failure> {
     }
     let head = JsValue::from(format!("blob {}\0", blob.size()));
     let object = Blob::new_with_blob_sequence(&Array::of2(&head, blob)).map_err(|error| failed(in_words(&error)))?;
-    let unreadable = || failed(format!("the browser cannot read {name} back"));
-    let bytes = buffer(&object, &(0..object.size() as u64)).await.ok_or_else(unreadable)?;
+    let bytes = buffer(&object, &(0..object.size() as u64)).await.ok_or_else(|| unreadable(name))?;
     digest("SHA-1", &bytes).await
+}
+
+fn unreadable(name: &str) -> Failure {
+    Failure::new(FailureKind::Storage, format!("the browser cannot read {name} back from its storage; open the model again"))
 }
 
 /// A model's folder: no name has a plus sign.

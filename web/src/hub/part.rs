@@ -4,16 +4,15 @@ use std::ops::Range;
 
 use js_sys::Uint8Array;
 use polyglance::engine::{Failure, FailureKind};
-use serde::{Deserialize, Serialize};
 
-use super::request::{Answer, Meter, Trouble, again_after, check_status, network, request};
+use super::request::{Answer, Meter, Question, Trouble, again_after, check_status, network};
 use crate::opfs::{Folder, Writer};
 
 /// Progress that makes earlier failures forgotten.
 const PROGRESS: u64 = 1 << 20;
 
 /// Which bytes of a file, and how the file with them is called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     pub(crate) name: String,
     pub(crate) range: Range<u64>,
@@ -36,7 +35,12 @@ pub(crate) struct Download {
     writer: Writer,
     /// Bytes that are there.
     at: u64,
+    /// What was under way when it was stopped.
+    question: Option<Question>,
     answer: Option<Answer>,
+    /// In a row, without progress since there were `best` bytes.
+    failures: u32,
+    best: u64,
 }
 
 impl Download {
@@ -44,7 +48,13 @@ impl Download {
     pub(crate) async fn begin(folder: &Folder, part: Part, name: &str, url: String, size: u64) -> Result<Self, Failure> {
         let writer = folder.writer(&part.name).await?;
         let at = writer.len()?;
-        Ok(Self { part, name: name.to_owned(), url, size, writer, at, answer: None })
+        let name = name.to_owned();
+        Ok(Self { part, name, url, size, writer, at, question: None, answer: None, failures: 0, best: at })
+    }
+
+    /// Bytes that are there.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
     }
 
     /// Fetches what is missing, with retries. If it is stopped, another call goes on.
@@ -52,13 +62,17 @@ impl Download {
     /// # Errors
     /// It was stopped, or the network, the hub or the storage fails for good.
     pub(crate) async fn finish(&mut self, meter: &mut Meter<'_, '_>) -> Result<(), Failure> {
-        let (mut failures, mut best) = (0, self.at);
         while let Err(trouble) = self.fill(meter).await {
-            if self.at >= best + PROGRESS {
-                (failures, best) = (0, self.at);
+            if self.at >= self.best + PROGRESS {
+                (self.failures, self.best) = (0, self.at);
             }
             let at = self.at;
-            again_after(trouble, &mut failures, &mut || meter.at(at)).await?;
+            let again = again_after(trouble, &mut self.failures, &mut || meter.at(at)).await;
+            if again.as_ref().is_err_and(|failure| failure.kind != FailureKind::Cancelled) {
+                // Whoever asks for it again begins anew.
+                self.failures = 0;
+            }
+            again?;
         }
         Ok(())
     }
@@ -74,7 +88,7 @@ impl Download {
                 None => self.ask(meter).await?,
             };
             let copied = self.copy(&mut answer, meter).await;
-            if matches!(&copied, Err(Trouble::Lasting(failure)) if failure.kind == FailureKind::Cancelled) {
+            if copied.as_ref().is_err_and(Trouble::is_stop) {
                 self.answer = Some(answer);
             }
             copied?;
@@ -88,7 +102,18 @@ impl Download {
         let missing = self.part.range.start + at..self.part.range.end;
         let is_whole_file = missing == (0..self.size);
         let range = (!is_whole_file).then_some(&missing);
-        let answer = request(&self.url, range, &self.name, &mut || meter.at(at)).await?;
+        let question = match self.question.take() {
+            Some(question) => question,
+            None => Question::send(&self.url, range, &self.name)?,
+        };
+        let response = match question.head(&self.name, &mut || meter.at(at)).await {
+            Ok(response) => response,
+            Err(trouble) => {
+                self.question = trouble.is_stop().then_some(question);
+                return Err(trouble);
+            }
+        };
+        let answer = question.answered(response);
         let has_whole_file = answer.response.status() == 200 && self.part.range == (0..self.size);
         if has_whole_file || answer.is_range(&missing, Some(self.size)) {
             if has_whole_file {
@@ -97,13 +122,14 @@ impl Download {
             }
             return Ok(answer);
         }
+        let name = self.name.clone();
+        let wrong = || Trouble::Passing(network(&format!("{name}: the hub sends another part than was asked for")));
         // Where nothing is left to give, or something else is given, what is there may be wrong; other errors say nothing about that.
         if matches!(answer.response.status(), 200..=299 | 416) {
             self.start_over()?;
-            return Err(Trouble::Passing(network(&format!("{}: the hub sends another part than was asked for", self.name))));
+            return Err(wrong());
         }
-        check_status(&answer.response, &self.name)?;
-        Ok(answer)
+        Err(check_status(&answer.response, &self.name).err().unwrap_or_else(wrong))
     }
 
     async fn copy(&mut self, answer: &mut Answer, meter: &mut Meter<'_, '_>) -> Result<(), Trouble> {

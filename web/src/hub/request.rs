@@ -53,19 +53,35 @@ impl Meter<'_, '_> {
     }
 }
 
-/// An answer under way; dropping it ends the connection.
+impl Trouble {
+    /// Whether nothing is wrong but that somebody wants no more.
+    pub(crate) fn is_stop(&self) -> bool {
+        matches!(self, Self::Lasting(failure) if failure.kind == FailureKind::Cancelled)
+    }
+}
+
+/// Dropping it ends the connection.
+struct Connection(AbortController);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A request that was sent.
+pub(crate) struct Question {
+    response: Promise,
+    connection: Connection,
+}
+
+/// An answer under way.
 pub(crate) struct Answer {
     pub(crate) response: Response,
-    connection: AbortController,
+    _connection: Connection,
     reader: Option<ReadableStreamDefaultReader>,
     /// The next piece, if somebody has begun to wait for it.
     next: Option<Promise>,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
 }
 
 impl Answer {
@@ -127,13 +143,15 @@ async fn try_range(url: &str, name: &str, range: &Range<u64>, ask: &mut Ask<'_>)
     let mut answer = request(url, Some(range), name, ask).await?;
     check_status(&answer.response, name)?;
     if !answer.is_range(range, None) {
-        return Err(failed(format!("{name}: the hub sends another part than was asked for; download the whole model")).into());
+        return Err(failed(format!("{name}: the hub sends another part than was asked for; try again later")).into());
     }
-    let mut bytes = Vec::new();
+    let (mut bytes, length) = (Vec::new(), range.end - range.start);
     while let Some(piece) = answer.next(name, ask).await? {
         bytes.extend(piece.to_vec());
+        if bytes.len() as u64 > length {
+            return Err(failed(format!("{name}: the hub sends more than the {length} bytes it was asked for; try again later")).into());
+        }
     }
-    let length = range.end - range.start;
     if bytes.len() as u64 != length {
         return Err(Trouble::Passing(network(&format!("{name}: {} of {length} bytes arrived", bytes.len()))));
     }
@@ -167,28 +185,42 @@ pub(crate) async fn digest(algorithm: &str, bytes: &Object) -> Result<String, Fa
 }
 
 /// Sends a request and waits for the head of its answer.
-pub(crate) async fn request(url: &str, range: Option<&Range<u64>>, what: &str, ask: &mut Ask<'_>) -> Result<Answer, Trouble> {
-    let broken = |error: JsValue| Trouble::Passing(network(&format!("{what}: {}", in_words(&error))));
-    let connection = AbortController::new().map_err(broken)?;
-    let options = RequestInit::new();
-    options.set_mode(RequestMode::Cors);
-    options.set_credentials(RequestCredentials::Omit);
-    options.set_referrer_policy(ReferrerPolicy::NoReferrer);
-    // It would keep gigabytes a second time.
-    options.set_cache(RequestCache::NoStore);
-    options.set_signal(Some(&connection.signal()));
-    if let Some(range) = range {
-        let headers = Headers::new().map_err(broken)?;
-        headers.set("range", &format!("bytes={}-{}", range.start, range.end.saturating_sub(1))).map_err(broken)?;
-        options.set_headers_headers(&headers);
+async fn request(url: &str, range: Option<&Range<u64>>, what: &str, ask: &mut Ask<'_>) -> Result<Answer, Trouble> {
+    let question = Question::send(url, range, what)?;
+    let response = question.head(what, ask).await?;
+    Ok(question.answered(response))
+}
+
+impl Question {
+    pub(crate) fn send(url: &str, range: Option<&Range<u64>>, what: &str) -> Result<Self, Trouble> {
+        let broken = |error: JsValue| Trouble::Passing(network(&format!("{what}: {}", in_words(&error))));
+        let connection = AbortController::new().map_err(broken)?;
+        let options = RequestInit::new();
+        options.set_mode(RequestMode::Cors);
+        options.set_credentials(RequestCredentials::Omit);
+        options.set_referrer_policy(ReferrerPolicy::NoReferrer);
+        // It would keep gigabytes a second time.
+        options.set_cache(RequestCache::NoStore);
+        options.set_signal(Some(&connection.signal()));
+        if let Some(range) = range {
+            let headers = Headers::new().map_err(broken)?;
+            headers.set("range", &format!("bytes={}-{}", range.start, range.end.saturating_sub(1))).map_err(broken)?;
+            options.set_headers_headers(&headers);
+        }
+        let scope: WorkerGlobalScope = js_sys::global().dyn_into().map_err(|global| broken(global.into()))?;
+        Ok(Self { response: scope.fetch_with_str_and_init(url, &options), connection: Connection(connection) })
     }
-    let scope: WorkerGlobalScope = js_sys::global().dyn_into().map_err(|global| broken(global.into()))?;
-    let response = patient(&scope.fetch_with_str_and_init(url, &options), what, ask).await;
-    if response.is_err() {
-        connection.abort();
+
+    /// The head of the answer. Whoever stopped waiting for it can wait again.
+    pub(crate) async fn head(&self, what: &str, ask: &mut Ask<'_>) -> Result<Response, Trouble> {
+        let no_answer = |error: JsValue| Trouble::Passing(network(&format!("{what}: {}", in_words(&error))));
+        patient(&self.response, what, ask).await?.dyn_into().map_err(no_answer)
     }
-    let response: Response = response?.dyn_into().map_err(broken)?;
-    Ok(Answer { response, connection, reader: None, next: None })
+
+    /// The answer with this head.
+    pub(crate) fn answered(self, response: Response) -> Answer {
+        Answer { response, _connection: self.connection, reader: None, next: None }
+    }
 }
 
 fn reader(response: &Response) -> Result<ReadableStreamDefaultReader, Failure> {
@@ -238,7 +270,7 @@ pub(crate) fn check_status(response: &Response, what: &str) -> Result<(), Troubl
 }
 
 pub(crate) fn network(reason: &str) -> Failure {
-    failed(format!("{reason}; check the network and open the model again, the download resumes"))
+    failed(format!("{reason}; check the network and try again, a download resumes"))
 }
 
 pub(crate) fn failed(message: impl ToString) -> Failure {
