@@ -34,6 +34,8 @@ pub mod engine;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod image;
+#[cfg(all(feature = "index", not(target_family = "wasm")))]
+pub mod index;
 pub mod kernels;
 pub mod limits;
 pub mod platform;

@@ -3,6 +3,7 @@
 mod bad_input;
 mod features;
 mod formats;
+mod index;
 mod pack;
 mod run;
 

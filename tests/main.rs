@@ -18,6 +18,8 @@ mod gpu;
 #[cfg(feature = "hub")]
 mod hub;
 mod images;
+#[cfg(feature = "index")]
+mod index;
 mod parity;
 mod reference;
 mod soak;

@@ -97,7 +97,7 @@ pub(crate) fn run(args: &EmbedArgs) -> Result<Outcome> {
     let inputs = inputs::expand(&args.images)?;
     // Opened now, so that a folder that cannot be written is known before hours of work.
     let file = PendingFile::create(&args.output)?;
-    let interrupt = Interrupt::install(file.temporary_path().to_owned())?;
+    let interrupt = Interrupt::install(Some(file.temporary_path().to_owned()))?;
     let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
     interrupt.check()?;
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;

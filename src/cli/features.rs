@@ -159,7 +159,7 @@ pub(crate) fn run(args: &FeaturesArgs) -> Result<Outcome> {
     let picture = inputs::single(&args.image)?;
     let others = args.with.iter().map(|path| inputs::single(path)).collect::<Result<Vec<_>>>()?;
     let file = PendingFile::create(&args.output)?;
-    let interrupt = Interrupt::install(file.temporary_path().to_owned())?;
+    let interrupt = Interrupt::install(Some(file.temporary_path().to_owned()))?;
     let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
     let mut look = |picture: &Picture| {

@@ -10,6 +10,7 @@ mod exit;
 mod features;
 mod fetch;
 mod hub;
+mod index;
 mod inputs;
 mod inspect;
 mod left_out;
@@ -19,6 +20,7 @@ mod pack;
 mod pictures;
 mod progress;
 mod read_ahead;
+mod search;
 mod signals;
 mod table;
 mod texts;
@@ -59,6 +61,8 @@ enum Command {
     Embed(embed::EmbedArgs),
     Features(features::FeaturesArgs),
     Inspect(inspect::InspectArgs),
+    Index(index::IndexArgs),
+    Search(search::SearchArgs),
     Doctor(doctor::DoctorArgs),
     Fetch(fetch::FetchArgs),
     Pack(pack::PackArgs),
@@ -73,6 +77,8 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Embed(args)) => embed::run(&args),
         Some(Command::Features(args)) => features::run(&args),
         Some(Command::Inspect(args)) => inspect::run(&args),
+        Some(Command::Index(args)) => index::run(&args),
+        Some(Command::Search(args)) => search::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Fetch(args)) => fetch::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),

@@ -14,7 +14,7 @@ use super::args::HubArgs;
 use super::console::{note, print};
 use super::exit::Outcome;
 use super::progress::Progress;
-use super::signals::{Interrupt, Interrupted};
+use super::signals::Interrupt;
 use super::{UsageError, hub, table::grouped};
 
 const EXAMPLES: &str = "\
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<Outcome> {
     let failed = || format!("cannot create the folder {}", output.display());
     let folder = tempfile::Builder::new().prefix(".polyglance-").tempdir_in(parent).with_context(failed)?;
     let file = PendingFile::create(&folder.path().join("model.safetensors"))?;
-    let interrupt = Interrupt::install(file.temporary_path().to_owned())?;
+    let interrupt = Interrupt::install(Some(file.temporary_path().to_owned()))?;
 
     let too_large = if args.weights == Weights::F16 { too_large(&checkpoint, &interrupt)? } else { BTreeSet::new() };
     write_weights(&checkpoint, args.weights, &too_large, file, &interrupt)?;
@@ -120,10 +120,10 @@ fn write_weights(
     // transformers refuses files that do not say which framework wrote them.
     let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
     let progress = Progress::new(tensors.len(), "tensors written");
-    let mut stopped = false;
+    let mut stopped = None;
     let write = |number: usize, writer: &mut dyn Write| {
-        stopped = interrupt.check().is_err();
-        if stopped {
+        stopped = interrupt.check().err();
+        if stopped.is_some() {
             return Err(io::Error::other("stopped"));
         }
         let Some(tensor) = tensors.get(number) else { return Ok(()) };
@@ -137,5 +137,5 @@ fn write_weights(
         }
     };
     let written = file.commit_streamed(&tensors, &metadata, write);
-    if stopped { Err(Interrupted.into()) } else { Ok(written?) }
+    stopped.map_or_else(|| Ok(written?), |stopped| Err(stopped.into()))
 }

@@ -11,37 +11,42 @@ use super::exit;
 
 /// Set by Ctrl-C (or SIGTERM) and looked at between batches.
 #[derive(Clone, Debug)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt {
+    raised: Arc<AtomicBool>,
+    stopped: Interrupted,
+}
 
 /// The run was stopped by the user.
-#[derive(Debug, thiserror::Error)]
-#[error("stopped; no file was written")]
-pub(crate) struct Interrupted;
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("stopped; {0}")]
+pub(crate) struct Interrupted(&'static str);
 
 impl Interrupt {
-    /// Installs the handler. The first signal asks the run to stop; a second one removes `temporary` and ends the process at once.
+    /// Installs the handler. The first signal asks the run to stop; a second one removes `temporary`, if there is such a file, and ends the process at once.
+    /// Without one, what was written so far stays.
     ///
     /// Commands that write no file install nothing: there, the default of ending at once is right.
-    pub(crate) fn install(temporary: PathBuf) -> Result<Self> {
+    pub(crate) fn install(temporary: Option<PathBuf>) -> Result<Self> {
+        let stopped = Interrupted(if temporary.is_some() { "no file was written" } else { "what was done so far is kept" });
         let flag = Arc::new(AtomicBool::new(false));
         let raised = Arc::clone(&flag);
         ctrlc::set_handler(move || {
             if raised.swap(true, Ordering::SeqCst) {
                 // It may be gone already; nothing else can be done about it here.
-                let _ = std::fs::remove_file(&temporary);
+                let _ = temporary.as_ref().map(std::fs::remove_file);
                 #[expect(clippy::disallowed_methods, reason = "the user insists, and what a destructor would remove is gone")]
                 std::process::exit(i32::from(exit::INTERRUPTED));
             }
             note("stopping after this batch; press Ctrl-C again to stop at once");
         })
         .context("cannot handle Ctrl-C")?;
-        Ok(Self(flag))
+        Ok(Self { raised: flag, stopped })
     }
 
     /// # Errors
     /// [`Interrupted`] after a signal.
     pub(crate) fn check(&self) -> Result<(), Interrupted> {
-        if self.0.load(Ordering::SeqCst) { Err(Interrupted) } else { Ok(()) }
+        if self.raised.load(Ordering::SeqCst) { Err(self.stopped) } else { Ok(()) }
     }
 }
 

@@ -139,7 +139,7 @@ fn features(_: &mut Context) -> Result<()> {
         let mut command = cargo(["clippy", "--package", package, "--no-default-features", "--features", features]);
         shell::run(command.args(targets).args(["--", "-D", "warnings"]))
     };
-    for features in ["", "gpu", "hub"] {
+    for features in ["", "gpu", "hub", "index"] {
         clippy("polyglance", &["--lib"], features)?;
     }
     clippy("polyglance", &["--lib", "--bins"], "cli")?;

@@ -1,0 +1,122 @@
+//! `polyglance search`: the pictures of an index that a query in any language, a picture or a sum of both fits best.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use polyglance::encoder::ImageOutputs;
+use polyglance::image::PatchBatch;
+use polyglance::index::{Found, Query, Reader, Subject};
+use polyglance::platform::block_on;
+use serde_json::json;
+
+use super::args::{DeviceArgs, HubArgs, ImageArgs, TextArgs};
+use super::exit::Outcome;
+use super::model::Model;
+use super::pictures::Preprocessing;
+use super::table::{Table, fraction};
+use super::{UsageError, inputs};
+
+const EXAMPLES: &str = "\
+A query is a text, a picture (a path that begins with ./, ../ or /), or a sum of them with weights and signs.
+A picture that is in the index is not computed again. The search is exact.
+
+Examples:
+  polyglance search pictures.index \"a bicycle by a canal\"
+  polyglance search pictures.index \"2: 赤い車 + ./sketch.png - people\" --top 5
+  polyglance search pictures.index /home/me/Pictures/dog.jpg --json | jq -r '.[].path'";
+
+/// Search an index by text in any language, by picture, or both.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct SearchArgs {
+    /// The index.
+    index: PathBuf,
+
+    /// What to look for.
+    #[arg(allow_hyphen_values = true)]
+    query: String,
+
+    /// Results, the best first.
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    top: u32,
+
+    /// Print [{"path", "score"}] instead of a table.
+    #[arg(long)]
+    json: bool,
+
+    /// The model that the index was made with, if it is elsewhere now.
+    #[arg(long, short, value_name = "DIR|ID")]
+    model: Option<String>,
+
+    #[command(flatten)]
+    hub: HubArgs,
+    #[command(flatten)]
+    device: DeviceArgs,
+    #[command(flatten)]
+    text: TextArgs,
+}
+
+/// Embeds the query, and compares it with everything.
+pub(crate) fn run(args: &SearchArgs) -> Result<Outcome> {
+    let query = Query::parse(&args.query).map_err(|error| UsageError(error.to_string()))?;
+    let reader = Reader::open(&args.index)?;
+    let embeds = embeds(args, &query, &reader)?;
+    let direction = query.direction(&embeds).context("the parts of the query cancel each other out")?;
+    let found = reader.search(&direction, args.top as usize)?;
+    print(args.json, Path::new(&reader.stamp().root), &found);
+    Ok(Outcome::Done)
+}
+
+/// An embedding for each term. The model is loaded only if one of them is not in the index.
+fn embeds(args: &SearchArgs, query: &Query, reader: &Reader) -> Result<Vec<Vec<f32>>> {
+    let mut model = None;
+    query.terms.iter().map(|term| embed(args, &term.subject, reader, &mut model)).collect()
+}
+
+fn embed(args: &SearchArgs, subject: &Subject, reader: &Reader, model: &mut Option<Model>) -> Result<Vec<f32>> {
+    if let Subject::Picture(path) = subject {
+        let path = std::fs::canonicalize(path).with_context(|| format!("cannot read picture {path}"))?;
+        let below = path.strip_prefix(&reader.stamp().root).ok().and_then(Path::to_str);
+        if let Some(embed) = below.map(|below| reader.embedding(below)).transpose()?.flatten() {
+            return Ok(embed);
+        }
+    }
+    let model = match model {
+        Some(model) => model,
+        empty => empty.insert(load(args, reader)?),
+    };
+    match subject {
+        Subject::Text(text) => Ok(model.encode_texts(std::slice::from_ref(text), args.text.options(), |_| format!("{text:?}"))?.embeds),
+        Subject::Picture(path) => {
+            let options = ImageArgs { max_num_patches: reader.stamp().max_num_patches, resample: reader.stamp().resampling.parse()? };
+            let preprocessing = Preprocessing::new(model.config().vision, &options)?;
+            let picture = inputs::single(Path::new(path))?;
+            let patches = preprocessing.cut(&preprocessing.decode(&picture)?.pixels)?;
+            Ok(block_on(model.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()))?.embeds)
+        }
+    }
+}
+
+fn load(args: &SearchArgs, reader: &Reader) -> Result<Model> {
+    let stamp = reader.stamp();
+    let model = Model::load(Some(args.model.as_deref().unwrap_or(&stamp.model)), &args.hub, &args.device)?;
+    if model.config().embedding_dim() != stamp.dim {
+        bail!("{} was made {stamp}; this model's embeddings have {} values", args.index.display(), model.config().embedding_dim());
+    }
+    Ok(model)
+}
+
+fn print(as_json: bool, root: &Path, found: &[Found]) {
+    let path = |found: &Found| root.join(&found.path).display().to_string();
+    if as_json {
+        let all: Vec<_> = found.iter().map(|found| json!({ "path": path(found), "score": found.score })).collect();
+        println!("{}", serde_json::Value::from(all));
+        return;
+    }
+    let mut table = Table::new(&["picture", "score"]);
+    for found in found {
+        table.row([path(found), fraction(found.score)]);
+    }
+    print!("{}", table.render());
+}

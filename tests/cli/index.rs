@@ -1,0 +1,118 @@
+//! `polyglance index` and `search`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::run::{model, polyglance};
+
+fn samples() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples")
+}
+
+/// Paths below `root` with their scores, the best first.
+fn search(index: &Path, query: &str, root: &Path) -> Vec<(String, f64)> {
+    let finished = polyglance(["search", "--json", "--top", "1000", "--device", "cpu"]).arg(index).arg(query).succeeds();
+    let found: Vec<Value> = serde_json::from_str(&finished.stdout).unwrap();
+    let root = fs::canonicalize(root).unwrap();
+    let below = |path: &str| Path::new(path).strip_prefix(&root).unwrap().display().to_string();
+    found.iter().map(|found| (below(found["path"].as_str().unwrap()), found["score"].as_f64().unwrap())).collect()
+}
+
+#[cfg(feature = "demo-model")]
+#[test]
+fn pictures_are_found_by_words_by_pictures_and_by_both() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = folder.path().join("samples.index");
+    let finished = polyglance(["index", "--model", "demo", "--device", "cpu", "--output"]).arg(&index).arg(samples()).succeeds();
+    assert!(finished.stderr.contains("12 pictures added or changed, 0 unchanged, 0 gone"), "{}", finished.stderr);
+    for (query, best) in [("cat face", "cat-face.jpg"), ("자전거", "bicycle.jpg"), ("замок", "castle.jpg")] {
+        let found = search(&index, query, &samples());
+        assert_eq!((found.len(), found[0].0.as_str()), (12, best), "{query}");
+    }
+    let picture = samples().join("key.jpg").display().to_string();
+    let found = search(&index, &picture, &samples());
+    assert!(found[0].0 == "key.jpg" && (found[0].1 - 1.0).abs() < 1e-3, "{found:?}");
+    // What is taken away is no longer the best.
+    let found = search(&index, &format!("pizza + cactus - 0.5: {picture}"), &samples());
+    assert!(found.last().unwrap().0 == "key.jpg" && ["pizza.jpg", "cactus.jpg"].contains(&found[0].0.as_str()), "{found:?}");
+    let table = polyglance(["search", "--top", "1", "--device", "cpu"]).arg(&index).arg("rocket").succeeds().stdout;
+    assert!(table.lines().count() == 2 && table.contains("rocket.jpg"), "{table}");
+}
+
+#[cfg(feature = "demo-model")]
+#[test]
+fn only_what_has_changed_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pictures, index) = (folder.path().join("pictures"), folder.path().join("pictures.index"));
+    fs::create_dir_all(pictures.join("below")).unwrap();
+    let copy = |from: &str, to: &str| {
+        fs::copy(samples().join(format!("{from}.jpg")), pictures.join(to)).unwrap();
+    };
+    copy("pizza", "a.jpg");
+    copy("rocket", "b.jpg");
+    copy("key", "below/c.jpg");
+    fs::write(pictures.join("broken.jpg"), "no picture").unwrap();
+    let run = |code| polyglance(["index", "--model", "demo", "--device", "cpu", "--output"]).arg(&index).arg(&pictures).fails(code).stderr;
+    let first = run(3);
+    assert!(first.contains("3 pictures added or changed, 0 unchanged, 0 gone") && first.contains("broken.jpg"), "{first}");
+    fs::remove_file(pictures.join("broken.jpg")).unwrap();
+    assert!(run(0).contains("0 pictures added or changed, 3 unchanged, 0 gone"));
+    copy("castle", "b.jpg");
+    copy("octopus", "d.jpg");
+    fs::remove_file(pictures.join("a.jpg")).unwrap();
+    let second = run(0);
+    assert!(second.contains("2 pictures added or changed, 1 unchanged, 1 gone"), "{second}");
+    let found = search(&index, "castle", &pictures);
+    assert_eq!((found.len(), found[0].0.as_str()), (3, "b.jpg"), "{found:?}");
+    // Another model is another index.
+    let refused =
+        polyglance(["index", "--device", "cpu", "--model"]).arg(model("naflex")).arg("--output").arg(&index).arg(&pictures).fails(1);
+    assert!(refused.stderr.contains("name another file"), "{}", refused.stderr);
+}
+
+#[test]
+fn kills_lose_nothing_and_double_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    fs::create_dir(&pictures).unwrap();
+    for number in 0..64_u32 {
+        let pixel = |x: u32, y: u32| image::Rgb([(x * number) as u8, (y * 3 + number) as u8, (x ^ y) as u8]);
+        image::RgbImage::from_fn(64, 48, pixel).save(pictures.join(format!("{number:02}.png"))).unwrap();
+    }
+    let index = |name: &str| {
+        let mut run = polyglance(["index", "--device", "cpu", "--max-num-patches", "1024", "--model"]);
+        run.arg(model("naflex")).arg("--output").arg(folder.path().join(name)).arg(&pictures);
+        run
+    };
+    let vectors = folder.path().join("killed.index.vectors-0");
+    let length = || fs::metadata(&vectors).map_or(0, |metadata| metadata.len());
+    for kill in 0..5 {
+        let before = length();
+        let mut child = index("killed.index").command().stderr(Stdio::null()).spawn().unwrap();
+        let start = Instant::now();
+        // While the first new batch is written, while it becomes known, or some time after.
+        while length() == before && child.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < Duration::from_secs(120), "nothing is written");
+        }
+        std::thread::sleep(Duration::from_millis(3 * kill));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    index("killed.index").succeeds();
+    index("undisturbed.index").succeeds();
+    let query = pictures.join("07.png").display().to_string();
+    let [killed, undisturbed] = ["killed.index", "undisturbed.index"].map(|name| {
+        let found = search(&folder.path().join(name), &query, &pictures);
+        assert_eq!(found.len(), 64);
+        found.into_iter().collect::<BTreeMap<_, _>>()
+    });
+    assert_eq!(killed.len(), 64, "none is there twice");
+    for (path, score) in &undisturbed {
+        assert!((killed[path] - score).abs() < 1e-3, "{path}");
+    }
+}
