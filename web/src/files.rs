@@ -13,7 +13,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, File, RequestInit, RequestMode, Response, Url, WorkerGlobalScope};
 
 use crate::hub::{self, Opened, Rest};
-use crate::source::BlobSource;
+use crate::source::{BlobSource, Sources};
 use crate::worker::Host;
 
 /// Where the demo model is, seen from `worker.js`, and its files.
@@ -88,7 +88,7 @@ fn blob_source(file: File) -> BlobSource {
     BlobSource { name: file.name(), blob: file.into(), _lock: None }
 }
 
-async fn checkpoint(files: Vec<(String, Arc<dyn ByteSource>)>) -> Result<Checkpoint, Failure> {
+async fn checkpoint(files: Sources) -> Result<Checkpoint, Failure> {
     let failed = |error: &dyn ToString| Failure::new(FailureKind::Model, error.to_string());
     let mut names = HashSet::new();
     if let Some((twice, _)) = files.iter().find(|(name, _)| is_part(name) && !names.insert(name)) {

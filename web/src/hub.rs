@@ -34,7 +34,7 @@ use self::part::{Download, Part};
 pub(crate) use self::request::read_range;
 use self::request::{Meter, failed, read_small};
 use crate::opfs::{Folder, Room, full};
-use crate::source::{BlobSource, Later, Remote};
+use crate::source::{BlobSource, Later, Remote, Sources};
 use crate::worker::Host;
 
 const MODELS: &str = "models";
@@ -43,7 +43,7 @@ const SPLIT_BYTES: u64 = 32 << 20;
 
 /// A model that can be used.
 pub(crate) struct Opened {
-    pub(crate) files: Vec<(String, Arc<dyn ByteSource>)>,
+    pub(crate) files: Sources,
     pub(crate) table: Table,
     /// What is still to be downloaded.
     pub(crate) rest: Option<Rest>,

@@ -17,6 +17,9 @@ use crate::files::in_words;
 use crate::hub::{Held, read_range};
 use crate::worker::{Host, stopped};
 
+/// The files of a model, by name.
+pub(crate) type Sources = Vec<(String, Arc<dyn ByteSource>)>;
+
 /// A blob, read by slice: the module's memory never holds more of a file than what is being read.
 pub(crate) struct BlobSource {
     pub(crate) name: String,
@@ -40,7 +43,7 @@ impl ByteSource for BlobSource {
 
     fn read_at(&self, offset: u64, len: usize) -> ReadFuture<'_> {
         Box::pin(async move {
-            let bytes = self.read(offset, len).await.map_err(|error| unreadable(&self.name, in_words(&error)))?;
+            let bytes = self.read(offset, len).await.map_err(|error| unreadable(&self.name, &in_words(&error)))?;
             // A slice that passes the end is shorter than it was asked to be.
             let is_whole = bytes.len() == len;
             let outside = || WeightsError::OutOfBounds { file: self.name.clone(), offset, wanted: len as u64, len: self.len() };
@@ -87,7 +90,7 @@ impl ByteSource for Later {
     fn read_at(&self, offset: u64, len: usize) -> ReadFuture<'_> {
         let source = self.source.borrow().clone();
         Box::pin(async move {
-            let source = source.ok_or_else(|| unreadable(&self.name, "this part of it is not downloaded yet"))?;
+            let source = source.ok_or_else(|| unreadable(&self.name, &"this part of it is not downloaded yet"))?;
             Ok(Cow::Owned(source.read_at(offset, len).await?.into_owned()))
         })
     }
@@ -123,7 +126,7 @@ impl Remote {
             self.storage.take();
             read = read_range(&self.url, &self.name, range.clone(), &mut &ask).await;
         }
-        let (bytes, url) = read.map_err(|failure| unreadable(&self.name, failure))?;
+        let (bytes, url) = read.map_err(|failure| unreadable(&self.name, &failure))?;
         self.storage.replace(Some(url));
         let mut known = self.known.borrow_mut();
         if known.values().map(Vec::len).sum::<usize>() > KNOWN_BYTES {
@@ -145,6 +148,6 @@ impl ByteSource for Remote {
     }
 }
 
-fn unreadable(file: &str, reason: impl ToString) -> WeightsError {
+fn unreadable(file: &str, reason: &impl ToString) -> WeightsError {
     WeightsError::Io { action: "read", file: file.into(), source: std::io::Error::other(reason.to_string()) }
 }

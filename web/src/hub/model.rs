@@ -18,7 +18,7 @@ use super::part::{Part, split, whole};
 use super::request::{Meter, digest, failed, read_range};
 use crate::files::in_words;
 use crate::opfs::Folder;
-use crate::source::{BlobSource, Joined};
+use crate::source::{BlobSource, Joined, Sources};
 
 const RECORD: &str = "record.json";
 /// Longest listing, record or manifest.
@@ -253,11 +253,7 @@ impl Model {
     }
 
     /// The files as sources that keep the lock, with `table` in place of the token table if that is not there.
-    pub(super) fn sources(
-        self,
-        held: &Rc<Held>,
-        table: Option<&Arc<dyn ByteSource>>,
-    ) -> Result<Vec<(String, Arc<dyn ByteSource>)>, Failure> {
+    pub(super) fn sources(self, held: &Rc<Held>, table: Option<&Arc<dyn ByteSource>>) -> Result<Sources, Failure> {
         self.files.into_iter().map(|file| Ok((file.listed.name.clone(), file.source(held, table)?))).collect()
     }
 }
