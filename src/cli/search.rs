@@ -24,7 +24,7 @@ A picture that is in the index is not computed again. The search is exact.
 Examples:
   polyglance search pictures.index \"a bicycle by a canal\"
   polyglance search pictures.index \"2: 赤い車 + ./sketch.png - people\" --top 5
-  polyglance search pictures.index /home/me/Pictures/dog.jpg --json | jq -r '.[].path'";
+  polyglance search pictures.index ~/Pictures/dog.jpg --json | jq -r '.[].path'";
 
 /// Search an index by text in any language, by picture, or both.
 #[derive(Args, Debug)]
