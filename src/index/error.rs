@@ -6,14 +6,14 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum IndexError {
     /// The operating system refused something.
-    #[error("cannot {action} {file}: {source}")]
+    #[error("cannot {action} {file}: {reason}")]
     Io {
         /// "open", "read" or "write".
         action: &'static str,
         /// Which file.
         file: PathBuf,
         /// The operating system's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The database refused something.
     #[error("{file}: {reason}")]

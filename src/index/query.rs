@@ -33,8 +33,8 @@ pub enum Subject {
 pub struct QueryError(String);
 
 impl Query {
-    /// Reads a query. Signs stand between spaces, a weight before a colon and a space; what begins with `./`, `../` or `/` is a picture. A text with signs of its own
-    /// stands in quotes.
+    /// Reads a query. Signs stand between spaces, a weight before a colon and a space; what begins with `./`, `../` or `/` is a picture. A text with
+    /// signs of its own stands in quotes.
     ///
     /// # Errors
     /// A term is empty, or a quote does not end.
@@ -47,15 +47,17 @@ impl Query {
             }
         }
         loop {
-            let (term, next) = term(rest, sign)?;
-            terms.push(term);
-            let Some((after, own)) = next else { return Ok(Self { terms }) };
-            (rest, sign) = (after, own);
+            let (weight, subject, after) = term(rest)?;
+            terms.push(Term { weight: sign * weight, subject });
+            (rest, sign) = match after {
+                "" => return Ok(Self { terms }),
+                more => signed(more)?,
+            };
         }
     }
 
-    /// The direction that the sum of its terms' embeddings points in, of unit length; nothing if they cancel each other out. `embeds` has one of unit length for each
-    /// term.
+    /// The direction that the sum of its terms' embeddings points in, of unit length; nothing if they cancel each other out. `embeds` has one of unit
+    /// length for each term.
     pub fn direction(&self, embeds: &[Vec<f32>]) -> Option<Vec<f32>> {
         let dim = embeds.first()?.len();
         let mut sum = vec![0.0_f64; dim];
@@ -75,33 +77,34 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The first term of a text, and what follows it with its sign.
-fn term(text: &str, sign: f32) -> Result<(Term, Option<(&str, f32)>), QueryError> {
-    let text = text.trim_start();
-    let (weight, text) = weight(text);
+/// The first term of a text with its weight, and what follows it.
+fn term(text: &str) -> Result<(f32, Subject, &str), QueryError> {
+    let (weight, text) = weight(text.trim_start());
     let (subject, rest) = match text.strip_prefix('"') {
         Some(quoted) => {
             let (inside, after) = quoted.split_once('"').ok_or_else(|| QueryError(format!("the quote at {text} does not end")))?;
-            (Subject::Text(inside.to_owned()), after.trim_start())
+            (Subject::Text(inside.to_owned()), after)
         }
         None => {
             let end = [" + ", " - "].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
             let (own, rest) = text.split_at(end);
-            let own = own.trim();
+            let own = own.trim().to_owned();
             let is_path = ["./", "../", "/"].iter().any(|start| own.starts_with(start));
-            (if is_path { Subject::Picture(own.to_owned()) } else { Subject::Text(own.to_owned()) }, rest.trim_start())
+            (if is_path { Subject::Picture(own) } else { Subject::Text(own) }, rest)
         }
     };
-    if subject.to_string().is_empty() {
+    let is_unfinished = rest.is_empty() && ["+", "-"].iter().any(|mark| text.split(' ').next_back() == Some(*mark));
+    if subject.to_string().is_empty() || is_unfinished {
         return Err(QueryError("a part of the query is empty; write it as: red car + ./sketch.png - people".to_owned()));
     }
-    let next = match rest.chars().next() {
-        None => None,
-        Some('+') => Some((&rest[1..], 1.0)),
-        Some('-') => Some((&rest[1..], -1.0)),
-        Some(_) => return Err(QueryError(format!("before {rest:?} a + or - is missing"))),
-    };
-    Ok((Term { weight: sign * weight, subject }, next))
+    Ok((weight, subject, rest.trim_start()))
+}
+
+/// What follows a sign, and the sign.
+fn signed(text: &str) -> Result<(&str, f32), QueryError> {
+    let plus = text.strip_prefix('+').map(|rest| (rest, 1.0));
+    let signed = plus.or_else(|| text.strip_prefix('-').map(|rest| (rest, -1.0)));
+    signed.ok_or_else(|| QueryError(format!("before {text:?} a + or - is missing")))
 }
 
 /// A weight at the start of a term: `2: red car`.
@@ -120,7 +123,7 @@ mod tests {
 
     #[test]
     fn sums_have_weights_and_signs() {
-        assert_eq!(read("ein Hund"), [(1.0, r#"Text("ein Hund")"#.to_owned())]);
+        assert_eq!(read("собака"), [(1.0, r#"Text("собака")"#.to_owned())]);
         let sum = [(2.0, r#"Text("red car")"#), (1.0, r#"Picture("./sketch.png")"#), (-1.0, r#"Text("people")"#)];
         assert_eq!(read("2: red car + ./sketch.png - people"), sum.map(|(weight, subject)| (weight, subject.to_owned())));
         assert_eq!(read("- 0.5: night"), [(-0.5, r#"Text("night")"#.to_owned())]);

@@ -61,12 +61,11 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn embedding(&self, picture: &str) -> Result<Option<Vec<f32>>, IndexError> {
-        let transaction = self.begin()?;
+        let (transaction, map, space) = self.snapshot()?;
         let files = transaction.open_table(FILES).map_err(|error| database(&self.path, error))?;
         let Some(row) = files.get(picture).map_err(|error| database(&self.path, error))?.map(|state| state.value().3) else {
             return Ok(None);
         };
-        let (map, space) = self.vectors(&transaction)?;
         let vectors = values(&map, space.rows, self.stamp.dim);
         let start = row as usize * self.stamp.dim;
         Ok(vectors.get(start..start + self.stamp.dim).map(|vector| vector.iter().map(|value| value.to_f32()).collect()))
@@ -78,10 +77,9 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn search(&self, query: &[f32], count: usize) -> Result<Vec<Found>, IndexError> {
-        let transaction = self.begin()?;
+        let (transaction, map, space) = self.snapshot()?;
         let failed = |error: redb::StorageError| database(&self.path, error);
         let paths = transaction.open_table(ROWS).map_err(|error| database(&self.path, error))?;
-        let (map, space) = self.vectors(&transaction)?;
         let vectors = values(&map, space.rows, self.stamp.dim);
         let live = paths.len().map_err(failed)? as usize;
         let count = count.min(live);
@@ -109,17 +107,25 @@ impl Reader {
         self.database.begin_read().map_err(|error| database(&self.path, error))
     }
 
-    /// The vectors as the transaction knows them.
-    fn vectors(&self, transaction: &ReadTransaction) -> Result<(Mmap, Space), IndexError> {
-        let table = transaction.open_table(META).map_err(|error| database(&self.path, error))?;
-        let space: Space = meta(&self.path, &table, SPACE)?;
-        Ok((map(&vectors_path(&self.path, space.generation), space.rows, self.stamp.dim)?, space))
+    /// The database as it is now, and the vectors that it knows.
+    fn snapshot(&self) -> Result<(ReadTransaction, Mmap, Space), IndexError> {
+        let mut attempts = 0..3;
+        loop {
+            let transaction = self.begin()?;
+            let table = transaction.open_table(META).map_err(|error| database(&self.path, error))?;
+            let space: Space = meta(&self.path, &table, SPACE)?;
+            match map(&vectors_path(&self.path, space.generation), space.rows, self.stamp.dim) {
+                // The writer has written them anew meanwhile, and committed that.
+                Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
+                mapped => return Ok((transaction, mapped?, space)),
+            }
+        }
     }
 }
 
 /// The file with the vectors, which must have this many.
 pub(super) fn map(path: &Path, rows: u32, dim: usize) -> Result<Mmap, IndexError> {
-    let refused = |source| IndexError::Io { action: "read", file: path.to_owned(), source };
+    let refused = |reason| IndexError::Io { action: "read", file: path.to_owned(), reason };
     let file = File::open(path).map_err(refused)?;
     let (len, wanted) = (file.metadata().map_err(refused)?.len(), u64::from(rows) * dim as u64 * 2);
     if len < wanted {

@@ -11,8 +11,11 @@ use super::IndexError;
 
 /// [`STAMP`] and [`SPACE`] by name, as JSON.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// By path below the folder: bytes, seconds and nanoseconds of the last change, row.
-pub(super) const FILES: TableDefinition<'_, &str, (u64, i64, u32, u32)> = TableDefinition::new("files");
+/// Bytes, seconds and nanoseconds of the last change, row.
+pub(super) type FileRow = (u64, i64, u32, u32);
+
+/// By path below the folder.
+pub(super) const FILES: TableDefinition<'_, &str, FileRow> = TableDefinition::new("files");
 /// Paths by row. Rows of files that are gone are missing.
 pub(super) const ROWS: TableDefinition<'_, u32, &str> = TableDefinition::new("rows");
 
@@ -89,7 +92,7 @@ pub(super) fn database(file: &Path, error: impl Into<redb::Error>) -> IndexError
         redb::Error::DatabaseAlreadyOpen => {
             IndexError::Database { file, reason: "another process is writing it; wait until that is done".to_owned() }
         }
-        redb::Error::Io(source) => IndexError::Io { action: "use", file, source },
+        redb::Error::Io(reason) => IndexError::Io { action: "open", file, reason },
         redb::Error::Corrupted(reason) => IndexError::Damaged { file, reason },
         error => IndexError::Database { file, reason: error.to_string() },
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
@@ -10,7 +10,7 @@ use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::IndexError;
-use super::schema::{FILES, FileState, META, MODE, ROWS, SPACE, STAMP, Space, Stamp, database, meta, vectors_path};
+use super::schema::{FILES, FileRow, FileState, META, MODE, ROWS, SPACE, STAMP, Space, Stamp, database, meta, vectors_path};
 
 /// The one who writes an index.
 pub struct Writer {
@@ -46,16 +46,22 @@ impl Writer {
     /// # Errors
     /// The database cannot be read.
     pub fn known(&self) -> Result<BTreeMap<String, FileState>, IndexError> {
-        let failed = |error: redb::Error| database(&self.path, error);
-        let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
-        let files = transaction.open_table(FILES).map_err(|error| failed(error.into()))?;
-        let mut known = BTreeMap::new();
-        for entry in files.iter().map_err(|error| failed(error.into()))? {
-            let (path, state) = entry.map_err(|error| failed(error.into()))?;
-            let (bytes, secs, nanos, _) = state.value();
-            known.insert(path.value().to_owned(), FileState { bytes, secs, nanos });
-        }
-        Ok(known)
+        let state = |(path, (bytes, secs, nanos, _))| (path, FileState { bytes, secs, nanos });
+        Ok(self.files()?.into_iter().map(state).collect())
+    }
+
+    /// The table of files, in the order of their paths.
+    fn files(&self) -> Result<Vec<(String, FileRow)>, IndexError> {
+        let read = || -> Result<_, redb::Error> {
+            let files = self.database.begin_read()?.open_table(FILES)?;
+            let mut all = Vec::new();
+            for entry in files.iter()? {
+                let (path, row) = entry?;
+                all.push((path.value().to_owned(), row.value()));
+            }
+            Ok(all)
+        };
+        read().map_err(|error| database(&self.path, error))
     }
 
     /// Adds files with their embeddings, `[files, dim]` of unit length, in place of what was known of them. All or, after a crash, none.
@@ -66,7 +72,7 @@ impl Writer {
         let bytes: Vec<u8> = embeds.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
         let start = u64::from(self.space.rows) * self.dim as u64 * 2;
         let path = vectors_path(&self.path, self.space.generation);
-        let refused = |source| IndexError::Io { action: "write", file: path.clone(), source };
+        let refused = |reason| IndexError::Io { action: "write", file: path.clone(), reason };
         self.vectors.seek(SeekFrom::Start(start)).map_err(refused)?;
         self.vectors.write_all(&bytes).map_err(refused)?;
         self.vectors.sync_data().map_err(refused)?;
@@ -108,16 +114,7 @@ impl Writer {
     /// # Errors
     /// The system refuses; the index is as before.
     pub fn tidy(&mut self) -> Result<(), IndexError> {
-        let failed = |error: redb::Error| database(&self.path, error);
-        let kept: Vec<(String, (u64, i64, u32, u32))> = {
-            let transaction = self.database.begin_read().map_err(|error| failed(error.into()))?;
-            let files = transaction.open_table(FILES).map_err(|error| failed(error.into()))?;
-            let entries = files.iter().map_err(|error| failed(error.into()))?;
-            let owned = |(path, state): (redb::AccessGuard<'_, &str>, redb::AccessGuard<'_, (u64, i64, u32, u32)>)| {
-                (path.value().to_owned(), state.value())
-            };
-            entries.map(|entry| entry.map(owned)).collect::<Result<_, _>>().map_err(|error: redb::StorageError| failed(error.into()))?
-        };
+        let kept = self.files()?;
         let gone = f64::from(self.space.rows) - kept.len() as f64;
         if gone <= GONE_SHARE * f64::from(self.space.rows) {
             return Ok(());
@@ -126,18 +123,19 @@ impl Writer {
             (vectors_path(&self.path, self.space.generation), Space { generation: self.space.generation + 1, rows: kept.len() as u32 });
         let new = vectors_path(&self.path, space.generation);
         let map = super::reader::map(&old, self.space.rows, self.dim)?;
-        let refused = |source| IndexError::Io { action: "write", file: new.clone(), source };
-        let mut vectors = private(&new, true)?;
+        let refused = |reason| IndexError::Io { action: "write", file: new.clone(), reason };
+        let mut vectors = BufWriter::new(private(&new, true)?);
         let width = self.dim * 2;
-        for (_, state) in &kept {
-            let start = state.3 as usize * width;
+        for (_, (_, _, _, row)) in &kept {
+            let start = *row as usize * width;
             vectors.write_all(map.get(start..start + width).unwrap_or_default()).map_err(refused)?;
         }
+        let vectors = vectors.into_inner().map_err(|error| refused(error.into_error()))?;
         vectors.sync_all().map_err(refused)?;
         self.change(space, |by_path, by_row| {
             by_row.retain(|_, _| false)?;
-            for ((path, state), row) in kept.iter().zip(0..) {
-                by_path.insert(path.as_str(), (state.0, state.1, state.2, row))?;
+            for ((path, (bytes, secs, nanos, _)), row) in kept.iter().zip(0..) {
+                by_path.insert(path.as_str(), (*bytes, *secs, *nanos, row))?;
                 by_row.insert(row, path.as_str())?;
             }
             Ok(())
@@ -151,7 +149,7 @@ impl Writer {
         &self,
         space: Space,
         change: impl FnOnce(
-            &mut redb::Table<'_, &'static str, (u64, i64, u32, u32)>,
+            &mut redb::Table<'_, &'static str, FileRow>,
             &mut redb::Table<'_, u32, &'static str>,
         ) -> Result<(), redb::StorageError>,
     ) -> Result<(), IndexError> {
@@ -173,8 +171,8 @@ impl Writer {
         for generation in [self.space.generation.checked_sub(1), self.space.generation.checked_add(1)].into_iter().flatten() {
             let path = vectors_path(&self.path, generation);
             match std::fs::remove_file(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(IndexError::Io { action: "remove", file: path, source });
+                Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(IndexError::Io { action: "remove", file: path, reason });
                 }
                 _ => {}
             }
@@ -222,5 +220,5 @@ fn private(path: &Path, is_new: bool) -> Result<File, IndexError> {
     options.read(true).write(true).create(true).truncate(is_new);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|source| IndexError::Io { action: "open", file: path.to_owned(), source })
+    options.open(path).map_err(|reason| IndexError::Io { action: "open", file: path.to_owned(), reason })
 }
