@@ -33,7 +33,14 @@ impl Reader {
     /// # Errors
     /// There is none, or it is damaged.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
-        let opened = redb::Builder::new().set_concurrency_mode(MODE).open_read_only(path).map_err(|error| database(path, error))?;
+        let open = || redb::Builder::new().set_concurrency_mode(MODE).open_read_only(path);
+        let mut opened = open();
+        if matches!(opened, Err(redb::DatabaseError::RepairAborted)) {
+            // Its writer has crashed. To open it for writing mends it.
+            redb::Builder::new().set_concurrency_mode(MODE).open(path).map_err(|error| database(path, error))?;
+            opened = open();
+        }
+        let opened = opened.map_err(|error| database(path, error))?;
         let stamp = {
             let transaction = opened.begin_read().map_err(|error| database(path, error))?;
             let table = transaction.open_table(META).map_err(|error| database(path, error))?;

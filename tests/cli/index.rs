@@ -94,6 +94,7 @@ fn kills_lose_nothing_and_double_nothing() {
         run.arg(model("naflex")).arg("--output").arg(folder.path().join(name)).arg(&pictures);
         run
     };
+    let picture = pictures.join("07.png").display().to_string();
     let vectors = folder.path().join("killed.index.vectors-0");
     let length = || fs::metadata(&vectors).map_or(0, |metadata| metadata.len());
     for kill in 0..5 {
@@ -107,12 +108,14 @@ fn kills_lose_nothing_and_double_nothing() {
         std::thread::sleep(Duration::from_millis(3 * kill));
         child.kill().unwrap();
         child.wait().unwrap();
+        // What was done so far can be searched as it is.
+        let found: BTreeMap<_, _> = search(&folder.path().join("killed.index"), &picture, &pictures).into_iter().collect();
+        assert!(found.len() <= 64);
     }
     index("killed.index").succeeds();
     index("undisturbed.index").succeeds();
-    let query = pictures.join("07.png").display().to_string();
     let [killed, undisturbed] = ["killed.index", "undisturbed.index"].map(|name| {
-        let found = search(&folder.path().join(name), &query, &pictures);
+        let found = search(&folder.path().join(name), &picture, &pictures);
         assert_eq!(found.len(), 64);
         found.into_iter().collect::<BTreeMap<_, _>>()
     });
