@@ -1,6 +1,6 @@
 //! `polyglance index`: a folder of pictures in, an index that lasts out; again later, only what has changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +53,7 @@ pub(crate) struct IndexArgs {
 /// What a folder has that its index does not, and the other way around.
 struct Changes {
     pictures: Vec<Picture>,
+    /// By the pictures' own paths: those below the folder, and how the files are now.
     states: BTreeMap<String, (String, FileState)>,
     gone: Vec<String>,
 }
@@ -68,7 +69,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
     let mut writer = Writer::open(&args.output, &stamp(args, &root, &model)?)?;
     let known = writer.known()?;
-    let Changes { pictures, states, gone } = changes(&root, pictures, &known)?;
+    let Changes { pictures, states, gone } = changes(&root, pictures, &known);
     writer.remove(gone.iter().map(String::as_str))?;
 
     let (count, mut outcome) = (pictures.len(), Outcome::Done);
@@ -106,22 +107,21 @@ fn stamp(args: &IndexArgs, root: &Path, model: &Model) -> Result<Stamp> {
 }
 
 /// Compares a folder with what is known of it.
-fn changes(root: &Path, pictures: Vec<Picture>, known: &BTreeMap<String, FileState>) -> Result<Changes> {
-    let (mut changed, mut states, mut present) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+fn changes(root: &Path, pictures: Vec<Picture>, known: &BTreeMap<String, FileState>) -> Changes {
+    let (mut changed, mut states, mut present) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
     for picture in pictures {
         let below = picture.path.strip_prefix(root).unwrap_or(&picture.path);
         let Some(below) = below.to_str().map(str::to_owned) else {
             note(&format!("skipped {}: its name is not valid Unicode", picture.path.display()));
             continue;
         };
-        let metadata = fs::metadata(&picture.path);
-        let state = metadata.as_ref().map(FileState::from).ok();
-        present.insert(below.clone(), ());
+        let state = fs::metadata(&picture.path).ok().map(|metadata| FileState::from(&metadata));
+        present.insert(below.clone());
         if let Some(state) = state.filter(|state| known.get(&below) != Some(state)) {
             states.insert(picture.path.display().to_string(), (below, state));
             changed.push(picture);
         }
     }
-    let gone = known.keys().filter(|path| !present.contains_key(*path)).cloned().collect();
-    Ok(Changes { pictures: changed, states, gone })
+    let gone = known.keys().filter(|path| !present.contains(*path)).cloned().collect();
+    Changes { pictures: changed, states, gone }
 }

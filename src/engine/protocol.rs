@@ -90,8 +90,9 @@ pub enum ModelSource {
     Demo,
     /// A folder, files that a page has handed over, or a repository of the hub: `owner/name[@revision]`.
     Named(String),
-    /// A repository of the hub, for pages, without its token table unless that was downloaded before: rows of the table are fetched when a text has their tokens, so that whoever serves
-    /// them could infer the words. What is fetched this way is not checked, since the published digest is of the whole file.
+    /// A repository of the hub, for pages, without its token table unless that was downloaded before: rows of the table are fetched when a text has
+    /// their tokens, so that whoever serves them could infer the words. What is fetched this way is not checked, since the published digest is of
+    /// the whole file.
     Light(String),
 }
 

@@ -69,6 +69,8 @@ impl Writer {
     /// # Errors
     /// The system refuses; the index is as before.
     pub fn add(&mut self, files: &[(String, FileState)], embeds: &[f32]) -> Result<(), IndexError> {
+        let too_many = || IndexError::Database { file: self.path.clone(), reason: format!("more than {} pictures", u32::MAX) };
+        let rows = u32::try_from(files.len()).ok().and_then(|count| self.space.rows.checked_add(count)).ok_or_else(too_many)?;
         let bytes: Vec<u8> = embeds.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
         let start = u64::from(self.space.rows) * self.dim as u64 * 2;
         let path = vectors_path(&self.path, self.space.generation);
@@ -76,8 +78,6 @@ impl Writer {
         self.vectors.seek(SeekFrom::Start(start)).map_err(refused)?;
         self.vectors.write_all(&bytes).map_err(refused)?;
         self.vectors.sync_data().map_err(refused)?;
-        let too_many = || IndexError::Database { file: self.path.clone(), reason: format!("more than {} pictures", u32::MAX) };
-        let rows = u32::try_from(files.len()).ok().and_then(|count| self.space.rows.checked_add(count)).ok_or_else(too_many)?;
         let space = Space { rows, ..self.space };
         self.change(space, |by_path, by_row| {
             for ((path, state), row) in files.iter().zip(self.space.rows..) {
