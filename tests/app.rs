@@ -3,7 +3,7 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use eframe::egui::{DroppedFileHandle, Event, Key, Modifiers, PointerButton, Vec2};
+use eframe::egui::{ColorImage, DroppedFileHandle, Event, Key, Modifiers, PointerButton, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use polyglance::app::{App, Arrival, Assets, Host};
@@ -18,6 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 struct Script {
     arrivals: Receiver<Arrival>,
     saved: Sender<(String, Vec<u8>)>,
+    pasted: Sender<String>,
     fragment: String,
     language: &'static str,
 }
@@ -28,6 +29,10 @@ impl Host for Script {
     fn pick_model(&mut self) {}
 
     fn take(&mut self, _files: Vec<DroppedFileHandle>) {}
+
+    fn take_text(&mut self, text: &str) {
+        self.pasted.send(text.to_owned()).unwrap();
+    }
 
     fn save(&mut self, name: &str, bytes: Vec<u8>) {
         self.saved.send((name.to_owned(), bytes)).unwrap();
@@ -60,13 +65,15 @@ struct Driven {
     harness: Harness<'static, Option<App>>,
     arrivals: Sender<Arrival>,
     saved: Receiver<(String, Vec<u8>)>,
+    pasted: Receiver<String>,
 }
 
 impl Driven {
     fn new(fragment: &str, language: &'static str) -> Self {
         let (arrivals, incoming) = channel();
         let (outgoing, saved) = channel();
-        let mut host = Some(Script { arrivals: incoming, saved: outgoing, fragment: fragment.to_owned(), language });
+        let (text, pasted) = channel();
+        let mut host = Some(Script { arrivals: incoming, saved: outgoing, pasted: text, fragment: fragment.to_owned(), language });
         let show = move |ui: &mut eframe::egui::Ui, app: &mut Option<App>| {
             let app = app.get_or_insert_with(|| {
                 let host = host.take().expect("one app is made");
@@ -77,7 +84,7 @@ impl Driven {
         // Glyphs of other scripts come from fonts that a machine may lack.
         let builder = Harness::builder().with_size(Vec2::new(1280.0, 900.0)).allow_missing_glyphs();
         let harness = builder.build_ui_state(show, None);
-        Self { harness, arrivals, saved }
+        Self { harness, arrivals, saved, pasted }
     }
 
     /// Draws until something that `label` is part of can be read, and gives all of it.
@@ -175,6 +182,25 @@ fn pictures_are_classified_and_exported() {
     let csv = String::from_utf8(csv).unwrap();
     assert_eq!(name, "polyglance.csv");
     assert_eq!(csv.lines().count(), 1 + 2 * 8, "{csv}");
+}
+
+#[test]
+fn a_pasted_picture_is_classified_and_pasted_text_is_not_taken_from_who_writes() {
+    let mut app = Driven::new("", "en");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
+    let picture = decode(&std::fs::read(folder.join("pizza.jpg")).unwrap(), &Limits::current()).unwrap().pixels;
+    let size = [picture.width() as usize, picture.height() as usize];
+    app.harness.event(Event::PasteImage(ColorImage::from_rgb(size, picture.as_raw()).into()));
+    app.read("pasted");
+    assert!(app.share("pizza") > 50.0);
+    app.harness.event(Event::Paste("/tmp/picture.png".to_owned()));
+    app.harness.step();
+    assert_eq!(app.pasted.try_iter().collect::<Vec<_>>(), ["/tmp/picture.png"]);
+    app.harness.get_all_by_label("Labels").last().unwrap().focus();
+    app.harness.step();
+    app.harness.event(Event::Paste("a label".to_owned()));
+    app.read("a label");
+    assert!(app.pasted.try_iter().next().is_none());
 }
 
 #[test]

@@ -198,6 +198,14 @@ impl Desk {
         }
     }
 
+    pub(super) fn switch_camera(&mut self, is_on: bool) {
+        self.is_camera_on = is_on;
+        self.host.set_camera(is_on);
+        if !is_on {
+            self.pictures.end_camera();
+        }
+    }
+
     /// Whether anything is under way, other than what gives way.
     pub(super) fn is_busy(&self) -> bool {
         self.engine.pending() > usize::from(self.model.fetching.is_some())

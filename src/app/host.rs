@@ -21,6 +21,9 @@ pub trait Host {
     /// Reads files that were dropped: pictures, or a checkpoint.
     fn take(&mut self, files: Vec<DroppedFileHandle>);
 
+    /// Reads what was pasted where no text is written, if it names pictures: files, or addresses.
+    fn take_text(&mut self, _text: &str) {}
+
     /// Writes a file where people want it.
     fn save(&mut self, name: &str, bytes: Vec<u8>);
 
@@ -79,6 +82,8 @@ pub enum Arrival {
     },
     /// A model by the name that opens it.
     Model(String),
+    /// The camera cannot be used, or not any longer; for people.
+    NoCamera(String),
     /// A file was written.
     Saved(String),
     /// Something did not work; for people.

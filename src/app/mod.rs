@@ -28,7 +28,7 @@ mod strings;
 mod theme;
 mod wanted;
 
-use eframe::egui::{Button, Context, Key, Modifiers, Panel, ProgressBar, RichText, Theme, Ui, vec2};
+use eframe::egui::{Button, Context, Event, Key, Modifiers, Panel, ProgressBar, RichText, Theme, Ui, vec2};
 
 pub use self::assets::{Assets, SAMPLES};
 use self::classify::Classification;
@@ -103,6 +103,10 @@ impl App {
                 }
                 Arrival::Model(name) => self.desk.open_local(name),
                 Arrival::Saved(name) => self.desk.say(format!("{}: {name}", self.desk.text(Text::Saved))),
+                Arrival::NoCamera(reason) => {
+                    self.desk.switch_camera(false);
+                    self.desk.complain(format!("{}: {reason}", self.desk.text(Text::NoCamera)));
+                }
                 Arrival::Failed(text) => self.desk.complain(text),
             }
         }
@@ -135,6 +139,21 @@ impl App {
         }
     }
 
+    /// Pictures on the clipboard of a window; a page hears of them by itself.
+    fn take_pasted(&mut self, context: &Context) {
+        let is_writing = context.text_edit_focused();
+        for event in context.input(|input| input.events.clone()) {
+            match event {
+                Event::PasteImage(image) => {
+                    self.desk.pictures.add_pixels(&mut self.desk.engine, "pasted", &image);
+                    self.leave_stage();
+                }
+                Event::Paste(text) if !is_writing => self.desk.host.take_text(&text),
+                _ => {}
+            }
+        }
+    }
+
     fn shortcuts(&mut self, context: &Context) {
         for (index, (workspace, ..)) in WORKSPACES.iter().enumerate() {
             let key = [Key::Num1, Key::Num2, Key::Num3][index];
@@ -158,6 +177,7 @@ impl App {
         self.receive(&context);
         self.look_through_camera(&context);
         self.take_dropped(&context);
+        self.take_pasted(&context);
         self.shortcuts(&context);
         // Letters are drawn when they are first shown. All of them in one frame would hold a page up.
         self.frames = self.frames.saturating_add(1);

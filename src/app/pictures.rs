@@ -52,9 +52,22 @@ pub(super) struct Picture {
 impl Pictures {
     /// Sends an encoded file to the engine; it is shown when it was decoded there.
     pub(super) fn add(&mut self, engine: &mut Engine, name: String, bytes: Vec<u8>) {
+        self.send(engine, name, ImageForm::File, bytes);
+    }
+
+    /// Sends a picture that somebody else has decoded; where it is transparent, it has the colours that lie there.
+    pub(super) fn add_pixels(&mut self, engine: &mut Engine, name: &str, picture: &ColorImage) {
+        let [width, height] = picture.size;
+        let pixels = picture.pixels.iter().flat_map(|pixel| {
+            let [red, green, blue, _] = pixel.to_srgba_unmultiplied();
+            [red, green, blue]
+        });
+        self.send(engine, name.to_owned(), ImageForm::Pixels { height, width }, pixels.collect());
+    }
+
+    fn send(&mut self, engine: &mut Engine, name: String, form: ImageForm, bulk: Vec<u8>) {
         self.last += 1;
-        let job = Job::AddImage(AddImage { image: self.last, form: ImageForm::File, preview_side: PREVIEW_SIDE });
-        let id = engine.send(job, bytes);
+        let id = engine.send(Job::AddImage(AddImage { image: self.last, form, preview_side: PREVIEW_SIDE }), bulk);
         self.coming.insert(id, (self.last, name));
     }
 

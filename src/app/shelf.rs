@@ -81,11 +81,8 @@ fn thumbnail(ui: &mut Ui, picture: &Picture, is_chosen: bool, remove: &str) -> (
 fn camera_button(ui: &mut Ui, desk: &mut Desk) {
     ui.vertical(|ui| {
         let [name, hint] = [Text::Camera, Text::CameraHint].map(|text| desk.text(text));
-        if ui.toggle_value(&mut desk.is_camera_on, name).on_hover_text(hint).changed() {
-            desk.host.set_camera(desk.is_camera_on);
-            if !desk.is_camera_on {
-                desk.pictures.end_camera();
-            }
+        if ui.selectable_label(desk.is_camera_on, name).on_hover_text(hint).clicked() {
+            desk.switch_camera(!desk.is_camera_on);
         }
         if let Some(rate) = desk.pictures.camera_rate() {
             ui.label(RichText::new(format!("{rate:.1} {}", desk.text(Text::FramesPerSecond))).small().weak());

@@ -148,6 +148,7 @@ strings! {
     DropHere: "Drop pictures here, paste one, or begin with a sample.", "画像をドロップ、貼り付け、またはサンプルから始めましょう。";
     AddressHint: "https://… and Enter", "https://… を入力してEnter";
     Camera: "Camera", "カメラ";
+    NoCamera: "The camera cannot be used", "カメラを使えません";
     CameraHint: "Looks again and again, as fast as the model can. Nothing is stored or sent.", "モデルの速さで繰り返し見ます。保存も送信もしません。";
     FramesPerSecond: "frames/s", "コマ/秒";
     Samples: "Samples", "サンプル";

@@ -1,17 +1,20 @@
 //! `polyglance` alone: the app in a window, with the system's dialogs and this machine's files.
 
+mod camera;
+
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context as _, Result, anyhow};
 use eframe::egui::{Context, DroppedFileHandle, ViewportBuilder, vec2};
-use polyglance::app::{App, Arrival, Assets, Host};
+use polyglance::app::{App, Arrival, Assets, Frame, Host};
 use polyglance::engine::thread::Thread;
 use polyglance::limits::Limits;
 use polyglance::platform::{block_on, spawn};
 use polyglance::weights::replace_file;
 use rfd::AsyncFileDialog;
 
+use self::camera::Camera;
 use super::exit::Outcome;
 use super::inputs;
 
@@ -46,12 +49,13 @@ struct Desktop {
     context: Context,
     sender: Sender<Arrival>,
     receiver: Receiver<Arrival>,
+    camera: Option<Camera>,
 }
 
 impl Desktop {
     fn new(context: Context) -> Self {
         let (sender, receiver) = channel();
-        Self { context, sender, receiver }
+        Self { context, sender, receiver, camera: None }
     }
 
     /// Runs `work` on another thread; what it says arrives when it is said.
@@ -109,6 +113,17 @@ impl Host for Desktop {
         self.aside(move |say| deliver(&files.iter().map(|file| file.path().to_owned()).collect::<Vec<_>>(), say));
     }
 
+    fn take_text(&mut self, text: &str) {
+        let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let is_address = |line: &str| line.starts_with("https://") || line.starts_with("http://");
+        let paths: Vec<PathBuf> = lines().filter(|line| !is_address(line)).map(PathBuf::from).collect();
+        if !paths.is_empty() && paths.iter().all(|path| path.is_absolute() && path.exists()) {
+            self.aside(move |say| deliver(&paths, say));
+        } else if paths.is_empty() && self.can_fetch() {
+            lines().for_each(|address| self.fetch(address));
+        }
+    }
+
     fn save(&mut self, name: &str, bytes: Vec<u8>) {
         let chosen = AsyncFileDialog::new().set_file_name(name).save_file();
         self.aside(move |say| {
@@ -118,6 +133,30 @@ impl Host for Desktop {
                 Err(error) => Arrival::Failed(format!("{error:#}")),
             });
         });
+    }
+
+    fn has_camera(&self) -> bool {
+        true
+    }
+
+    fn set_camera(&mut self, is_on: bool) {
+        self.camera = None;
+        if !is_on {
+            return;
+        }
+        let (sender, context) = (self.sender.clone(), self.context.clone());
+        let fail = move |reason: String| {
+            let _ = sender.send(Arrival::NoCamera(reason));
+            context.request_repaint();
+        };
+        match Camera::start(fail.clone()) {
+            Ok(camera) => self.camera = Some(camera),
+            Err(error) => fail(format!("{error:#}")),
+        }
+    }
+
+    fn camera_frame(&mut self) -> Option<Frame> {
+        self.camera.as_ref()?.frame()
     }
 
     fn arrivals(&mut self) -> Vec<Arrival> {

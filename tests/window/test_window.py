@@ -22,6 +22,7 @@ gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi, Gio, GLib  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+SAMPLES = ROOT / "assets/demo/samples"
 PROGRAM = os.environ["POLYGLANCE"]
 SCREENSHOTS = pathlib.Path(os.environ.get("SCREENSHOTS", ROOT / "target/screenshots"))
 # For a machine with two slow cores and other things to do.
@@ -57,8 +58,8 @@ def run(*command, **options):
 class Window:
     """A window of the program, and the hands on it."""
 
-    def __init__(self):
-        self.process = subprocess.Popen([PROGRAM], stderr=subprocess.PIPE)
+    def __init__(self, **environment):
+        self.process = subprocess.Popen([PROGRAM], stderr=subprocess.PIPE, env=os.environ | environment)
         self.id = self.wait(self.number, "a window")
         run("xdotool", "windowactivate", "--sync", self.id)
         self.scores()
@@ -209,8 +210,10 @@ def read(accessible):
     return Node(accessible.get_role_name(), accessible.get_name(), states, (rect.x, rect.y, rect.width, rect.height))
 
 
-def copy(text):
-    subprocess.run(["xclip", "-selection", "clipboard"], input=text.encode(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def copy(content, kind="UTF8_STRING"):
+    content = content.encode() if isinstance(content, str) else content
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(["xclip", "-selection", "clipboard", "-target", kind], input=content, check=True, **quiet)
 
 
 def paste():
@@ -229,6 +232,13 @@ class WindowTest(unittest.TestCase):
         self.window.process.kill()
         self.window.process.wait()
         self.window.process.stderr.close()
+
+    def another(self, **environment):
+        """Closes the window and opens one in another environment."""
+        self.assertEqual(self.window.close(), 0)
+        self.tearDown()
+        self.window = Window(**environment)
+        return self.window
 
     def test_the_stage_is_arranged_and_scored(self):
         window = self.window
@@ -289,6 +299,49 @@ class WindowTest(unittest.TestCase):
         window.key("alt+Page_Down")
         window.scores(lambda scores: best(scores) == "قلعة")
         window.screenshot("classify-table")
+        self.assertEqual(window.close(), 0)
+
+    def test_pictures_are_pasted(self):
+        window = self.window
+        copy(run("convert", SAMPLES / "rocket.jpg", "png:-"), "image/png")
+        window.key("ctrl+v")
+        window.find("radio button", "^pasted$")
+        window.scores(lambda scores: best(scores) == "rocket")
+        # What a file manager copies, and what it does not.
+        copy(f"{SAMPLES / 'castle.jpg'}\n{SAMPLES / 'key.jpg'}")
+        window.key("ctrl+v")
+        for name in ("castle", "key"):
+            window.click("radio button", f"^{name}.jpg$")
+            window.scores(lambda scores: best(scores) == name)
+        copy("neither a file nor an address")
+        window.key("ctrl+v")
+        # Where text is written it stays text.
+        window.replace("entry", "^Labels", str(SAMPLES / "castle.jpg"))
+        window.scores(lambda scores: [label for label, _, _ in scores] == [str(SAMPLES / "castle.jpg")])
+        self.assertEqual(len([node for node in window.nodes() if node.role == "radio button" and node.name.endswith(".jpg")]), 2)
+        window.screenshot("pasted")
+        self.assertEqual(window.close(), 0)
+
+    def test_a_camera_is_looked_through(self):
+        # One without a camera, whatever the machine has.
+        window = self.another(POLYGLANCE_CAMERA="-f v4l2 -i /dev/video-none")
+        window.key("alt+2")
+        window.click("toggle button", "^Camera$")
+        window.find("label", "^The camera cannot be used: .*/dev/video-none.*No such file")
+        self.assertNotIn(Atspi.StateType.PRESSED, window.find("toggle button", "^Camera$").states)
+        window.screenshot("no-camera")
+        window = self.another(POLYGLANCE_CAMERA=f"-re -loop 1 -i {SAMPLES / 'octopus.jpg'}")
+        window.key("alt+2")
+        window.click("toggle button", "^Camera$")
+        window.find("radio button", "^camera$")
+        window.scores(lambda scores: best(scores) == "octopus")
+        window.wait(lambda: [node for node in window.nodes() if re.search(r"^[\d.]+ frames/s$", node.name)], "a rate")
+        reader = ["pgrep", "--parent", str(window.process.pid), "ffmpeg"]
+        self.assertEqual(subprocess.run(reader, capture_output=True).returncode, 0)
+        window.screenshot("camera")
+        window.click("toggle button", "^Camera$")
+        window.wait(lambda: subprocess.run(reader, capture_output=True).returncode == 1, "the end of ffmpeg")
+        window.gone("label", "cannot be used")
         self.assertEqual(window.close(), 0)
 
     def test_every_view_of_the_patches_is_painted(self):

@@ -74,14 +74,14 @@ pub(crate) fn node() -> Result<PathBuf> {
 /// A display without a screen, hands for it and the accessibility bus. Gives the Python that knows that bus: the system's own.
 pub(crate) fn desktop() -> Result<&'static str> {
     const PYTHON: &str = "/usr/bin/python3";
-    let programs = ["Xvfb", "openbox", "dbus-run-session", "xdotool", "xclip", "import"];
+    let programs = ["Xvfb", "openbox", "dbus-run-session", "xdotool", "xclip", "import", "ffmpeg"];
     let is_there = || {
         let bindings = Command::new(PYTHON).args(["-c", "import gi; gi.require_version('Atspi', '2.0')"]).output();
         programs.iter().all(|program| which(&[program]).is_some()) && bindings.is_ok_and(|output| output.status.success())
     };
     if !is_there() {
         // The last ones are what winit opens when it starts.
-        let packages = "xvfb openbox dbus-daemon at-spi2-core gir1.2-atspi-2.0 python3-gi xdotool xclip imagemagick \
+        let packages = "xvfb openbox dbus-daemon at-spi2-core gir1.2-atspi-2.0 python3-gi xdotool xclip imagemagick ffmpeg \
                         libxkbcommon-x11-0 libxcursor1 libxi6 libxrandr2 libx11-xcb1 libgl1 libegl1";
         apt("a display to test the window on", &packages.split_whitespace().collect::<Vec<_>>())?;
     }

@@ -97,7 +97,7 @@ impl Host for Page {
         self.camera = None;
         if is_on {
             let inbox = self.inbox.clone();
-            self.camera = Camera::start(move |reason| inbox.say(Arrival::Failed(format!("the camera cannot be used: {reason}"))));
+            self.camera = Camera::start(move |reason| inbox.say(Arrival::NoCamera(reason)));
         }
     }
 
