@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 
 use half::f16;
-use polyglance::index::{FileState, Found, IndexError, Reader, Stamp, Writer};
+use polyglance::index::{Entry, FileState, Found, IndexError, Reader, Stamp, Unreadable, Writer, delete};
 
 const DIM: usize = 24;
 
@@ -41,8 +41,21 @@ fn vectors(seed: u64, count: usize) -> Vec<f32> {
     (0..count).flat_map(|_| vector()).collect()
 }
 
-fn names(range: std::ops::Range<usize>) -> Vec<(String, FileState)> {
-    range.map(|number| (format!("folder/{number:05}.jpg"), state(number as u64))).collect()
+fn name(number: usize) -> String {
+    format!("folder/{number:05}.jpg")
+}
+
+/// What stands for a thumbnail: of many lengths, none of them among others.
+fn thumbnail(number: usize) -> Vec<u8> {
+    vec![number as u8; number % 7]
+}
+
+fn entry(number: usize) -> Entry {
+    Entry { path: name(number), state: state(number as u64), size: [number as u32, 2], thumbnail: thumbnail(number) }
+}
+
+fn entries(range: std::ops::Range<usize>) -> Vec<Entry> {
+    range.map(entry).collect()
 }
 
 /// All rows by their scores in f64, the lower row first among equals.
@@ -64,13 +77,13 @@ fn results_are_those_of_a_naive_search_ties_included() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pictures.index");
     let mut writer = Writer::open(&path, &stamp()).unwrap();
-    let (files, rows) = (names(0..3_000), vectors(1, 3_000));
+    let (files, rows) = (entries(0..3_000), vectors(1, 3_000));
     for (files, rows) in files.chunks(700).zip(rows.chunks(700 * DIM)) {
         writer.add(files, rows).unwrap();
     }
     let reader = Reader::open(&path).unwrap();
     // Every seventh is gone, which is more than a tenth: the search asks for more than it is asked for.
-    writer.remove(files.iter().step_by(7).map(|(path, _)| path.as_str())).unwrap();
+    writer.remove(files.iter().step_by(7).map(|entry| entry.path.as_str())).unwrap();
     let queries = vectors(2, 1_000);
     let check = |reader: &Reader| {
         let live: Vec<(String, &[f32])> = files
@@ -78,23 +91,27 @@ fn results_are_those_of_a_naive_search_ties_included() {
             .zip(rows.chunks(DIM))
             .enumerate()
             .filter(|(index, _)| index % 7 != 0)
-            .map(|(_, ((path, _), row))| (path.clone(), row))
+            .map(|(_, (entry, row))| (entry.path.clone(), row))
             .collect();
         assert_eq!(reader.count().unwrap(), live.len() as u64);
         for (query, count) in queries.chunks(DIM).zip([1, 5, 20].into_iter().cycle()) {
-            let found = reader.search(query, count).unwrap();
+            let found = reader.search(query, count).unwrap().found;
             let expected = naive(&live, query, count);
             assert!(same(&found, &expected), "{found:?}\n{expected:?}");
         }
-        assert_eq!(reader.search(&queries[..DIM], 10_000).unwrap().len(), live.len());
+        let all = reader.search(&queries[..DIM], 10_000).unwrap();
+        assert_eq!((all.found.len(), all.compared), (live.len(), live.len()));
+        let wanted = [1, 2, 2_999, 0].map(name);
+        let thumbnails = reader.thumbnails(&wanted).unwrap();
+        assert_eq!(thumbnails, [thumbnail(1), thumbnail(2), thumbnail(2_999), Vec::new()]);
     };
     check(&reader);
     let before = size(folder.path());
     writer.tidy().unwrap();
     assert!(size(folder.path()) < before, "space is given back");
     check(&reader);
-    assert_eq!(reader.embedding("folder/00001.jpg").unwrap().as_deref(), rows.get(DIM..2 * DIM));
-    assert_eq!(reader.embedding("folder/00000.jpg").unwrap(), None);
+    assert_eq!(reader.embedding(&name(1)).unwrap().as_deref(), rows.get(DIM..2 * DIM));
+    assert_eq!(reader.embedding(&name(0)).unwrap(), None);
 }
 
 /// Bytes of vectors.
@@ -110,15 +127,52 @@ fn what_changed_takes_the_place_of_what_was() {
     let rows = vectors(3, 4);
     {
         let mut writer = Writer::open(&path, &stamp()).unwrap();
-        writer.add(&names(0..3), &rows[..3 * DIM]).unwrap();
+        writer.add(&entries(0..3), &rows[..3 * DIM]).unwrap();
     }
     let mut writer = Writer::open(&path, &stamp()).unwrap();
-    writer.add(&[("folder/00001.jpg".to_owned(), state(77))], &rows[3 * DIM..]).unwrap();
+    writer.add(&[Entry { state: state(77), ..entry(1) }], &rows[3 * DIM..]).unwrap();
     let known = writer.known().unwrap();
-    assert_eq!((known.len(), known["folder/00001.jpg"], known["folder/00002.jpg"]), (3, state(77), state(2)));
+    assert_eq!((known.len(), known[&name(1)], known[&name(2)]), (3, state(77), state(2)));
     let reader = Reader::open(&path).unwrap();
-    assert_eq!(reader.embedding("folder/00001.jpg").unwrap().as_deref(), Some(&rows[3 * DIM..]));
-    assert_eq!(reader.search(&rows[3 * DIM..], 1).unwrap(), [Found { path: "folder/00001.jpg".to_owned(), score: 1.0 }]);
+    assert_eq!(reader.embedding(&name(1)).unwrap().as_deref(), Some(&rows[3 * DIM..]));
+    assert_eq!(reader.search(&rows[3 * DIM..], 1).unwrap().found, [Found { path: name(1), score: 1.0, size: [1, 2] }]);
+    // It cannot be read any more; and then it can.
+    let broken = Unreadable { path: name(1), state: state(78), reason: "torn".to_owned() };
+    writer.refuse(std::slice::from_ref(&broken)).unwrap();
+    assert_eq!((writer.known().unwrap().len(), reader.count().unwrap()), (2, 2));
+    assert_eq!(reader.unreadable().unwrap().into_values().collect::<Vec<_>>(), [broken]);
+    writer.add(&[entry(1)], &rows[..DIM]).unwrap();
+    assert_eq!((reader.count().unwrap(), reader.unreadable().unwrap().len()), (3, 0));
+}
+
+#[test]
+fn what_does_not_stand_out_is_left_out_whatever_the_scores_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pictures.index");
+    let mut writer = Writer::open(&path, &stamp()).unwrap();
+    // One picture like the query, one half way to it, and many that are not.
+    let score = |score: f32| (0..DIM).map(move |place| if place == 0 { score } else { 0.0 });
+    let rows: Vec<f32> = [0.3, 0.2].into_iter().chain([0.1; 48]).flat_map(score).collect();
+    writer.add(&entries(0..50), &rows).unwrap();
+    let query: Vec<f32> = score(1.0).collect();
+    let results = Reader::open(&path).unwrap().search(&query, 50).unwrap();
+    assert!((results.ordinary - 0.1).abs() < 1e-3, "{results:?}");
+    let left = |share: f32| results.clone().within(share).found.len();
+    assert_eq!([left(0.0), left(0.4), left(0.6), left(1.0)], [50, 2, 1, 1]);
+}
+
+#[test]
+fn a_deleted_index_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pictures.index");
+    let mut writer = Writer::open(&path, &stamp()).unwrap();
+    writer.add(&entries(0..50), &vectors(6, 50)).unwrap();
+    assert!(delete(&path).unwrap_err().to_string().contains("another process"));
+    writer.remove(entries(0..25).iter().map(|entry| entry.path.as_str())).unwrap();
+    writer.tidy().unwrap();
+    drop(writer);
+    delete(&path).unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -128,7 +182,7 @@ fn a_half_written_batch_is_as_if_it_had_never_begun() {
     let rows = vectors(4, 4);
     {
         let mut writer = Writer::open(&path, &stamp()).unwrap();
-        writer.add(&names(0..2), &rows[..2 * DIM]).unwrap();
+        writer.add(&entries(0..2), &rows[..2 * DIM]).unwrap();
     }
     // A crash between the vectors and the transaction leaves bytes behind the last row; one while vectors are written anew, another file.
     let mut vectors = OpenOptions::new().append(true).open(folder.path().join("pictures.index.vectors-0")).unwrap();
@@ -136,11 +190,10 @@ fn a_half_written_batch_is_as_if_it_had_never_begun() {
     fs::write(folder.path().join("pictures.index.vectors-1"), [1, 2, 3]).unwrap();
     let mut writer = Writer::open(&path, &stamp()).unwrap();
     assert!(!folder.path().join("pictures.index.vectors-1").exists());
-    writer.add(&names(2..4), &rows[2 * DIM..]).unwrap();
+    writer.add(&entries(2..4), &rows[2 * DIM..]).unwrap();
     let reader = Reader::open(&path).unwrap();
     for (number, row) in rows.chunks(DIM).enumerate() {
-        let path = format!("folder/{number:05}.jpg");
-        assert_eq!(reader.embedding(&path).unwrap().as_deref(), Some(row));
+        assert_eq!(reader.embedding(&name(number)).unwrap().as_deref(), Some(row));
     }
     assert_eq!(f16::from_f32(0.25).to_f32(), 0.25);
 }
@@ -158,7 +211,7 @@ fn one_writes_and_what_was_made_otherwise_is_refused() {
     assert!(error.contains("with demo") && error.contains("with another"), "{error}");
     assert!(Reader::open(&folder.path().join("none")).is_err());
     #[cfg(unix)]
-    for file in ["pictures.index", "pictures.index.vectors-0"] {
+    for file in ["pictures.index", "pictures.index.vectors-0", "pictures.index.thumbnails-0"] {
         use std::os::unix::fs::PermissionsExt as _;
         assert_eq!(fs::metadata(folder.path().join(file)).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
     }
@@ -173,7 +226,7 @@ fn damage_is_an_error_and_never_a_panic() {
     fs::remove_file(&path).unwrap();
     {
         let mut writer = Writer::open(&path, &stamp()).unwrap();
-        writer.add(&names(0..50), &vectors(5, 50)).unwrap();
+        writer.add(&entries(0..50), &vectors(5, 50)).unwrap();
     }
     let vectors = folder.path().join("pictures.index.vectors-0");
     OpenOptions::new().write(true).open(&vectors).unwrap().set_len(100).unwrap();

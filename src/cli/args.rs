@@ -49,16 +49,6 @@ pub(crate) struct ImageArgs {
     pub(crate) resample: Resampling,
 }
 
-impl ImageArgs {
-    /// The name of the resampling mode, for whoever reads the result.
-    pub(crate) const fn resample_name(&self) -> &'static str {
-        match self.resample {
-            Resampling::Hf => "hf",
-            Resampling::Jax => "jax",
-        }
-    }
-}
-
 /// Reads `--max-num-patches`. Checked here, so that no model is loaded for a budget that no picture can have.
 pub(crate) fn patch_budget(text: &str) -> Result<usize, String> {
     let budget = text.parse().ok().filter(|budget| (1..=limits::MAX_NUM_PATCHES).contains(budget));

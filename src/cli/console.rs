@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use polyglance::index::LeftOut;
 
 /// Writes to standard output at once.
 ///
@@ -16,4 +17,12 @@ pub(crate) fn print(text: &str) -> Result<()> {
 /// Writes a line to standard error. Where that is closed there is nobody to tell.
 pub(crate) fn note(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Writes what was left out to standard error; nothing if that is nothing.
+pub(crate) fn report(left_out: &LeftOut) {
+    let report = left_out.to_string();
+    if !report.is_empty() {
+        note(report.trim_end());
+    }
 }

@@ -132,7 +132,7 @@ fn about(args: &EmbedArgs, model: &Model) -> BTreeMap<&'static str, String> {
     let mut about = BTreeMap::from([
         ("model", args.model.clone().unwrap_or_default()),
         ("device", model.encoder.device().to_string()),
-        ("resample", args.pictures.resample_name().to_owned()),
+        ("resample", args.pictures.resample.name().to_owned()),
         ("text_normalization", args.text.describe()),
     ]);
     let vision = model.config().vision;

@@ -1,27 +1,26 @@
 //! `polyglance index`: a folder of pictures in, an index that lasts out; again later, only what has changed.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use polyglance::config::VisionGeometry;
-use polyglance::encoder::ImageOutputs;
-use polyglance::index::{FileState, Stamp, Writer};
+use polyglance::index::{Event, Stamp, Summary, Unreadable, Update, Writer, plural};
+use polyglance::platform::block_on;
 
 use super::args::{DeviceArgs, HubArgs, ImageArgs};
-use super::console::note;
+use super::console::{note, report};
 use super::exit::Outcome;
-use super::inputs::{self, Inputs, Picture};
-use super::left_out::plural;
 use super::model::Model;
-use super::pictures::{EncodedBatch, Pass, Preprocessing};
+use super::pictures::check_budget;
+use super::progress::Progress;
 use super::signals::Interrupt;
 
 const EXAMPLES: &str = "\
 Run it again after pictures were added, changed or deleted: only those are looked at. What was indexed
-before Ctrl-C, or before the power failed, stays. Beside FILE lies FILE.vectors-N; both are yours alone to read.
+before Ctrl-C, or before the power failed, stays. Beside FILE lie FILE.vectors-N and FILE.thumbnails-N; only
+you can read them. Files that cannot be decoded are noted, and tried again when they have changed.
 
 Examples:
   polyglance index ~/Pictures -o pictures.index -m google/siglip2-base-patch16-naflex
@@ -50,78 +49,64 @@ pub(crate) struct IndexArgs {
     pictures: ImageArgs,
 }
 
-/// What a folder has that its index does not, and the other way around.
-struct Changes {
-    pictures: Vec<Picture>,
-    /// By the pictures' own paths: those below the folder, and how the files are now.
-    states: BTreeMap<String, (String, FileState)>,
-    gone: Vec<String>,
-}
-
 /// Finds what has changed, encodes that, and writes it batch by batch.
 pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     let root = fs::canonicalize(&args.folder).with_context(|| format!("cannot read folder {}", args.folder.display()))?;
     if !root.is_dir() {
         bail!("{} is no folder; polyglance embed takes single pictures", args.folder.display());
     }
-    let Inputs { pictures, left_out } = inputs::expand(std::slice::from_ref(&root))?;
     let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
-    let preprocessing = Preprocessing::new(model.config().vision, &args.pictures)?;
-    let mut writer = Writer::open(&args.output, &stamp(args, &root, &model)?)?;
-    let known = writer.known()?;
-    let Changes { pictures, states, gone } = changes(&root, pictures, &known);
-    writer.remove(gone.iter().map(String::as_str))?;
+    let ImageArgs { max_num_patches, resample } = args.pictures;
+    check_budget(&model.config().vision, max_num_patches)?;
+    let stamp = Stamp::new(&root, args.model.as_deref().unwrap_or_default(), model.config(), max_num_patches, resample)?;
+    let writer = Writer::open(&args.output, &stamp)?;
+    let (mut update, left_out) = Update::begin(writer, model.config().vision)?;
 
-    let (count, mut outcome) = (pictures.len(), Outcome::Done);
     let interrupt = Interrupt::install(None)?;
-    let mut added = 0;
-    if count > 0 {
-        let pass = Pass { encoder: &mut model.encoder, preprocessing, want: ImageOutputs::default(), interrupt: Some(&interrupt) };
-        outcome = pass.run(&Inputs { pictures, left_out }, |batch: EncodedBatch| {
-            // Names are the paths of the pictures, and each has a state.
-            let files: Vec<_> = batch.names.iter().filter_map(|name| states.get(name).cloned()).collect();
-            writer.add(&files, &batch.features.embeds)?;
-            added += files.len();
-            Ok(())
-        })?;
-    } else {
-        left_out.report();
-    }
-    writer.tidy()?;
-    let unchanged = known.len() - gone.len() - states.values().filter(|(path, _)| known.contains_key(path)).count();
-    note(&format!("{}: {} added or changed, {unchanged} unchanged, {} gone", args.output.display(), plural(added, "picture"), gone.len()));
-    Ok(outcome)
-}
-
-fn stamp(args: &IndexArgs, root: &Path, model: &Model) -> Result<Stamp> {
-    let vision = model.config().vision;
-    let is_naflex = matches!(vision.geometry, VisionGeometry::NaFlex { .. });
-    let root = root.to_str().with_context(|| format!("the path of {} is not valid Unicode", root.display()))?;
-    Ok(Stamp {
-        root: root.to_owned(),
-        model: args.model.clone().unwrap_or_default(),
-        dim: model.config().embedding_dim(),
-        max_num_patches: is_naflex.then(|| args.pictures.max_num_patches.unwrap_or(vision.preprocessing.max_num_patches)),
-        resampling: args.pictures.resample_name().to_owned(),
-    })
-}
-
-/// Compares a folder with what is known of it.
-fn changes(root: &Path, pictures: Vec<Picture>, known: &BTreeMap<String, FileState>) -> Changes {
-    let (mut changed, mut states, mut present) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-    for picture in pictures {
-        let below = picture.path.strip_prefix(root).unwrap_or(&picture.path);
-        let Some(below) = below.to_str().map(str::to_owned) else {
-            note(&format!("skipped {}: its name is not valid Unicode", picture.path.display()));
-            continue;
-        };
-        let state = fs::metadata(&picture.path).ok().map(|metadata| FileState::from(&metadata));
-        present.insert(below.clone());
-        if let Some(state) = state.filter(|state| known.get(&below) != Some(state)) {
-            states.insert(picture.path.display().to_string(), (below, state));
-            changed.push(picture);
+    let progress = Progress::new(0, "pictures");
+    let finished = block_on(update.run(&mut model.encoder, None, &mut |event| {
+        match event {
+            Event::Progress { done, total } => progress.show(done, total),
+            Event::Warning { path, warning } => progress.say(&format!("{path}: {warning}")),
+            Event::Unreadable { path, reason } => progress.say(&format!("skipped {path}: {reason}")),
         }
+        if interrupt.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    }))?;
+    drop(progress);
+    for Unreadable { path, reason, .. } in &update.summary().still_unreadable {
+        note(&format!("skipped {path}, as before: {reason}"));
     }
-    let gone = known.keys().filter(|path| !present.contains(*path)).cloned().collect();
-    Changes { pictures: changed, states, gone }
+    report(&left_out);
+    let summary = update.summary();
+    note(&format!("{}: {}", args.output.display(), describe(summary)));
+    if !finished {
+        interrupt.check()?;
+    }
+    let lost = summary.lost();
+    if lost > 0 && summary.added + summary.unchanged == 0 {
+        bail!("no picture could be read");
+    }
+    Ok(if lost > 0 || left_out.lost_pictures() { Outcome::SomeSkipped } else { Outcome::Done })
+}
+
+/// What was done, and where the time went.
+fn describe(summary: &Summary) -> String {
+    let Summary { added, unchanged, gone, times, .. } = summary;
+    let mut text = format!("{} added or changed, {unchanged} unchanged, {gone} gone", plural(*added, "picture"));
+    if summary.lost() > 0 {
+        text += &format!(", {} that cannot be read", plural(summary.lost(), "file"));
+    }
+    if *added > 0 {
+        let share = |secs: f64| 100.0 * secs / times.total.max(1e-9);
+        text += &format!(
+            "\n{:.1} pictures a second: {:.0} % of the time encoding, {:.0} % writing, {:.0} % waiting for pictures; beside it {:.0} % decoding, {:.0} % resizing",
+            *added as f64 / times.total.max(1e-9),
+            share(times.encoding),
+            share(times.writing),
+            share(times.waiting),
+            share(times.decoding),
+            share(times.resizing),
+        );
+    }
+    text
 }

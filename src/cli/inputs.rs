@@ -4,15 +4,13 @@
 //! with advice on how to convert it. A file named outright must be a picture: otherwise the command fails before a model is loaded.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use polyglance::image::{ExtensionSupport, UnsupportedFormat, extension_support};
+use polyglance::index::{FileKind, LeftOut, Listing};
 
 use super::UsageError;
-use super::left_out::{self, LeftOut};
+use super::console;
 
 /// One picture to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +69,7 @@ pub(crate) fn expand(arguments: &[PathBuf]) -> Result<Inputs> {
         inputs.add(argument)?;
     }
     if inputs.pictures.is_empty() && !arguments.is_empty() {
-        inputs.left_out.report();
+        console::report(&inputs.left_out);
         let names: Vec<String> = arguments.iter().map(|path| path.display().to_string()).collect();
         bail!("no picture that can be decoded in {}; supported are JPEG, PNG, WebP, GIF, BMP and TIFF", names.join(", "));
     }
@@ -104,7 +102,7 @@ impl Inputs {
 
     /// A file named outright: refused now if it is known that it cannot be decoded.
     fn add_named(&mut self, path: &Path) -> Result<()> {
-        if let Kind::Undecodable(format) = kind(path) {
+        if let FileKind::Undecodable(format) = FileKind::of(path) {
             bail!("{}: {} files cannot be read; {}", path.display(), format.name, format.advice);
         }
         self.pictures.push(Picture::file(path.to_owned(), true));
@@ -113,11 +111,7 @@ impl Inputs {
 
     /// Every file of a folder and of the folders below it.
     fn add_folder(&mut self, folder: &Path) -> Result<()> {
-        // The folder that was typed has to be readable; one below it that is not is reported instead.
-        std::fs::read_dir(folder).with_context(|| format!("cannot read folder {}", folder.display()))?;
-        let mut files = Vec::new();
-        walk(folder, &mut Vec::new(), &mut files, &mut self.left_out);
-        self.add_found(files);
+        self.add_found(Listing::of(folder).with_context(|| format!("cannot read folder {}", folder.display()))?);
         Ok(())
     }
 
@@ -127,94 +121,29 @@ impl Inputs {
         // As in a shell: `*` stays within a folder, `**` does not, and neither matches a leading dot.
         let options = glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
         let matches = glob::glob_with(text, options).with_context(|| format!("bad pattern {text:?}"))?;
-        let mut files = Vec::new();
+        let (mut listing, mut files) = (Listing::default(), Vec::new());
         for path in matches {
             match path {
                 Ok(path) if path.is_file() => files.push(path),
                 Ok(_) => {}
-                Err(error) => self.left_out.trouble(error.path(), &error.error().to_string()),
+                Err(error) => listing.left_out.trouble(error.path(), &error.error().to_string()),
             }
         }
         if files.is_empty() {
             bail!("no file matches {text:?}");
         }
-        self.add_found(files);
+        listing.add(files);
+        self.add_found(listing);
         Ok(())
     }
 
-    /// Sorts files that were found and sets those aside that cannot be pictures.
-    fn add_found(&mut self, mut files: Vec<PathBuf>) {
-        files.sort();
-        for path in files {
-            match kind(&path) {
-                Kind::Picture => self.pictures.push(Picture::file(path, false)),
-                Kind::Undecodable(_) | Kind::Other => self.left_out.file(path),
-            }
-        }
+    fn add_found(&mut self, Listing { pictures, left_out }: Listing) {
+        self.pictures.extend(pictures.into_iter().map(|path| Picture::file(path, false)));
+        self.left_out.merge(left_out);
     }
 }
 
 /// Whether the path could be meant as a pattern.
 fn is_pattern(path: &Path) -> bool {
     path.to_string_lossy().contains(['*', '?', '['])
-}
-
-/// What a file seems to be. Decoding has the last word.
-enum Kind {
-    /// Worth decoding.
-    Picture,
-    /// A picture format that needs converting first.
-    Undecodable(&'static UnsupportedFormat),
-    /// No picture, such as the notes beside the photos.
-    Other,
-}
-
-fn kind(path: &Path) -> Kind {
-    match (extension_support(&left_out::extension(path)), signature(path)) {
-        (ExtensionSupport::Decodable, _) => Kind::Picture,
-        // Phones save JPEG under .heic; but camera raw files, which are TIFF inside, are what they say.
-        (ExtensionSupport::Unsupported(_), Some(format)) if format != image::ImageFormat::Tiff => Kind::Picture,
-        (ExtensionSupport::Unsupported(format), _) => Kind::Undecodable(format),
-        (ExtensionSupport::NotAnImage, Some(_)) => Kind::Picture,
-        (ExtensionSupport::NotAnImage, None) => Kind::Other,
-    }
-}
-
-/// The decodable format that the first bytes are of.
-fn signature(path: &Path) -> Option<image::ImageFormat> {
-    let mut head = Vec::with_capacity(32);
-    File::open(path).ok()?.take(32).read_to_end(&mut head).ok()?;
-    image::guess_format(&head).ok().filter(image::ImageFormat::reading_enabled)
-}
-
-/// Collects the regular files under `folder`, following links but never back into a folder that is being walked.
-///
-/// `open` holds the canonical paths of the folders from the top down to this one.
-fn walk(folder: &Path, open: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, left_out: &mut LeftOut) {
-    let listing = folder.canonicalize().and_then(|canonical| Ok((canonical, std::fs::read_dir(folder)?)));
-    let (canonical, entries) = match listing {
-        Ok(listing) => listing,
-        Err(error) => return left_out.trouble(folder, &error.to_string()),
-    };
-    // A link to any ancestor, even to one above the folder that was typed, would come back here.
-    if open.iter().any(|ancestor| ancestor.starts_with(&canonical)) {
-        return left_out.trouble(folder, "a symbolic link back to a folder that contains it; not followed");
-    }
-    open.push(canonical);
-    for entry in entries {
-        let path = match entry {
-            Ok(entry) => entry.path(),
-            Err(error) => {
-                left_out.trouble(folder, &error.to_string());
-                continue;
-            }
-        };
-        match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => walk(&path, open, files, left_out),
-            Ok(metadata) if metadata.is_file() => files.push(path),
-            Ok(_) => left_out.file(path),
-            Err(error) => left_out.trouble(&path, &error.to_string()),
-        }
-    }
-    open.pop();
 }

@@ -5,16 +5,15 @@ use anyhow::{Context, Result, bail};
 use polyglance::config::{VisionConfig, VisionGeometry};
 use polyglance::encoder::{Encoder, ImageFeatures, ImageOutputs};
 use polyglance::image::{self, DecodedImage, ImageError, PatchBatch, Patches, Resampling};
+use polyglance::index::plural;
 use polyglance::limits::Limits;
-use polyglance::platform::block_on;
+use polyglance::platform::{ReadAhead, block_on};
 use polyglance::tasks::Batcher;
 
 use super::args::ImageArgs;
-use super::console::note;
+use super::console::{self, note};
 use super::inputs::{Inputs, Picture};
-use super::left_out::plural;
 use super::progress::Progress;
-use super::read_ahead;
 use super::signals::Interrupt;
 use super::{UsageError, exit::Outcome};
 
@@ -102,24 +101,22 @@ impl Pass<'_> {
         let pictures = &inputs.pictures;
         let (preprocessing, device) = (self.preprocessing, self.encoder.device().to_string());
         let progress = Progress::new(pictures.len(), "pictures");
-        let prepare = |index: usize| pictures.get(index).map(|picture| preprocessing.prepare(picture));
-        let skipped = read_ahead::in_order(pictures.len(), read_ahead::threads(), prepare, |prepared| -> Result<usize> {
-            let mut batcher = Batcher::new(TOKENS_PER_BATCH);
-            let mut skipped = 0;
-            for (picture, prepared) in pictures.iter().zip(prepared.flatten()) {
-                self.interrupt.map_or(Ok(()), Interrupt::check)?;
-                let Some(patches) = accept(picture, prepared, &progress)? else {
-                    skipped += 1;
-                    continue;
-                };
-                let tokens = patches.grid.patches();
-                if let Some(batch) = batcher.push((picture.path.display().to_string(), patches), tokens) {
-                    each(self.encode(batch, &progress)?)?;
-                }
+        let files = pictures.clone();
+        let prepare = move |index: usize| files.get(index).map(|picture| preprocessing.prepare(picture));
+        let ahead = ReadAhead::new(pictures.len(), prepare).context("cannot read pictures")?;
+        let (mut batcher, mut skipped) = (Batcher::new(TOKENS_PER_BATCH), 0);
+        for (picture, prepared) in pictures.iter().zip(ahead.flatten()) {
+            self.interrupt.map_or(Ok(()), Interrupt::check)?;
+            let Some(patches) = accept(picture, prepared, &progress)? else {
+                skipped += 1;
+                continue;
+            };
+            let tokens = patches.grid.patches();
+            if let Some(batch) = batcher.push((picture.path.display().to_string(), patches), tokens) {
+                each(self.encode(batch, &progress)?)?;
             }
-            batcher.take().map_or(Ok(()), |batch| each(self.encode(batch, &progress)?))?;
-            Ok(skipped)
-        })?;
+        }
+        batcher.take().map_or(Ok(()), |batch| each(self.encode(batch, &progress)?))?;
         drop(progress);
         if self.encoder.device().to_string() != device {
             note(&format!("continued on {}", self.encoder.device()));
@@ -156,7 +153,7 @@ fn accept(picture: &Picture, prepared: Result<Prepared>, progress: &Progress) ->
 
 /// Reports what was left out and says whether the result is complete.
 fn finish(inputs: &Inputs, skipped: usize) -> Result<Outcome> {
-    inputs.left_out.report();
+    console::report(&inputs.left_out);
     if skipped > 0 {
         note(&format!("skipped {} of {}", skipped, plural(inputs.pictures.len(), "picture")));
     }

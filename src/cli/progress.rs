@@ -22,6 +22,12 @@ impl Progress {
         Self { bar }
     }
 
+    /// Moves the bar, where the count is known only now.
+    pub(crate) fn show(&self, done: usize, total: usize) {
+        self.bar.set_length(total as u64);
+        self.bar.set_position(done as u64);
+    }
+
     /// Counts `count` more as done.
     pub(crate) fn add(&self, count: usize) {
         self.bar.inc(count as u64);

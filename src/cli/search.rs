@@ -41,6 +41,10 @@ pub(crate) struct SearchArgs {
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
 
+    /// Leave out what stands out from ordinary pictures less than this share of how far the best result does: 0.5, say.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    within: Option<f32>,
+
     /// Print [{"path", "score"}] instead of a table.
     #[arg(long)]
     json: bool,
@@ -57,14 +61,22 @@ pub(crate) struct SearchArgs {
     text: TextArgs,
 }
 
+/// Reads `--within`.
+fn share(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "this is a share between 0 and 1".to_owned())
+}
+
 /// Embeds the query, and compares it with everything.
 pub(crate) fn run(args: &SearchArgs) -> Result<Outcome> {
     let query = Query::parse(&args.query).map_err(|error| UsageError(error.to_string()))?;
     let reader = Reader::open(&args.index)?;
     let embeds = embeds(args, &query, &reader)?;
     let direction = query.direction(&embeds).context("the parts of the query cancel each other out")?;
-    let found = reader.search(&direction, args.top as usize)?;
-    print(args.json, Path::new(&reader.stamp().root), &found);
+    let mut results = reader.search(&direction, args.top as usize)?;
+    if let Some(share) = args.within {
+        results = results.within(share);
+    }
+    print(args.json, Path::new(&reader.stamp().root), &results.found);
     Ok(Outcome::Done)
 }
 

@@ -13,7 +13,7 @@ use super::protocol::{
 };
 use crate::config::VisionGeometry;
 use crate::encoder::{DeviceDescription, Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
-use crate::image::{PatchBatch, Resampling, decode, patching, preprocess};
+use crate::image::{PatchBatch, Resampling, decode, patching, preprocess, preview};
 use crate::kernels::Size;
 use crate::limits::Limits;
 use crate::platform::{Stopwatch, yield_now};
@@ -236,7 +236,8 @@ impl<L: Loader> Service<L> {
                 (pixels.ok_or_else(wrong)?, Vec::new())
             }
         };
-        let preview = preview(&pixels, preview_side);
+        let side = u32::try_from(preview_side).ok().filter(|side| *side > 0);
+        let preview = side.map(|side| preview(&pixels, side).into_owned());
         let (height, width) = (pixels.height() as usize, pixels.width() as usize);
         self.forget(image);
         self.images.insert(image, pixels);
@@ -460,17 +461,6 @@ fn embeddings(values: &[f32], dim: usize) -> Answer {
 
 fn picture(images: &HashMap<u64, RgbImage>, image: u64) -> Result<&RgbImage, Failure> {
     images.get(&image).ok_or_else(|| Failure::new(FailureKind::UnknownImage, format!("there is no picture {image}; add it first")))
-}
-
-/// The picture at no more than `side` pixels either way.
-fn preview(pixels: &RgbImage, side: usize) -> Option<RgbImage> {
-    let side = u32::try_from(side).ok().filter(|side| *side > 0)?;
-    let longest = pixels.width().max(pixels.height());
-    if longest <= side {
-        return Some(pixels.clone());
-    }
-    let scaled = |length: u32| (u64::from(length) * u64::from(side)).div_ceil(u64::from(longest)) as u32;
-    Some(image::imageops::thumbnail(pixels, scaled(pixels.width()), scaled(pixels.height())))
 }
 
 fn describe(source: ModelSource, table: Table, encoder: &Encoder) -> ModelInfo {

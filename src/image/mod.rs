@@ -18,10 +18,12 @@ mod decode;
 mod formats;
 mod naflex;
 mod orientation;
+mod preview;
 
 pub use decode::{DecodedImage, decode};
 pub use formats::{ExtensionSupport, UnsupportedFormat, decodable_extensions, extension_support};
 pub use naflex::{Grid, PatchBatch, Patches, Resampling, patchify, patching, preprocess, target_grid};
+pub use preview::preview;
 
 use crate::limits;
 

@@ -22,6 +22,16 @@ pub enum Resampling {
     Jax,
 }
 
+impl Resampling {
+    /// As [`FromStr`] reads it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hf => "hf",
+            Self::Jax => "jax",
+        }
+    }
+}
+
 impl FromStr for Resampling {
     type Err = ImageError;
 

@@ -1,14 +1,17 @@
 //! [`Reader`]: searches an index, while it is being written too.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use half::f16;
 use memmap2::Mmap;
-use redb::{ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTableMetadata};
+use redb::{ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
-use super::IndexError;
-use super::schema::{FILES, META, MODE, ROWS, SPACE, STAMP, Space, Stamp, database, meta, vectors_path};
+use super::schema::{
+    FILES, META, MODE, PICTURES, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE, check_format, database, meta, thumbnails_path, vectors_path,
+};
+use super::{FileState, IndexError, Unreadable};
 use crate::kernels::scores_top_k::{ScoresTopK, Table};
 
 /// One of those who read an index.
@@ -25,7 +28,35 @@ pub struct Found {
     pub path: String,
     /// Cosine of the angle between query and picture.
     pub score: f32,
+    /// Height and width in pixels.
+    pub size: [u32; 2],
 }
+
+/// Pictures that were found, the best first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Results {
+    /// At most as many as were asked for.
+    pub found: Vec<Found>,
+    /// Pictures that were compared.
+    pub compared: usize,
+    /// The score of an ordinary picture: the median of a sample.
+    pub ordinary: f32,
+}
+
+impl Results {
+    /// Leaves out what stands out less than this share of how far the best one stands out from ordinary pictures. A flat limit would not do: what is a
+    /// good score differs from query to query.
+    #[must_use]
+    pub fn within(mut self, share: f32) -> Self {
+        let best = self.found.first().map_or(0.0, |found| found.score);
+        let least = self.ordinary + share * (best - self.ordinary);
+        self.found.retain(|found| found.score >= least);
+        self
+    }
+}
+
+/// Pictures whose scores tell what is ordinary.
+const SAMPLE: usize = 1_024;
 
 impl Reader {
     /// Opens the index at `path`.
@@ -44,6 +75,7 @@ impl Reader {
         let stamp = {
             let transaction = opened.begin_read().map_err(|error| database(path, error))?;
             let table = transaction.open_table(META).map_err(|error| database(path, error))?;
+            check_format(path, &table)?;
             meta(path, &table, STAMP)?
         };
         Ok(Self { path: path.to_owned(), database: opened, stamp })
@@ -63,19 +95,49 @@ impl Reader {
         files.len().map_err(|error| database(&self.path, error))
     }
 
+    /// The files that could not be read, by their path below the folder.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn unreadable(&self) -> Result<BTreeMap<String, Unreadable>, IndexError> {
+        unreadable(&self.path, &self.begin()?)
+    }
+
     /// The embedding of a picture, by its path below the folder.
     ///
     /// # Errors
     /// The index cannot be read.
     pub fn embedding(&self, picture: &str) -> Result<Option<Vec<f32>>, IndexError> {
-        let (transaction, map, space) = self.snapshot()?;
-        let files = transaction.open_table(FILES).map_err(|error| database(&self.path, error))?;
-        let Some(row) = files.get(picture).map_err(|error| database(&self.path, error))?.map(|state| state.value().3) else {
-            return Ok(None);
-        };
-        let vectors = values(&map, space.rows, self.stamp.dim);
+        let Snapshot { transaction, vectors, space } = self.snapshot()?;
+        let Some(row) = self.row(&transaction, picture)? else { return Ok(None) };
+        let vectors = values(&vectors, space.rows, self.stamp.dim);
         let start = row as usize * self.stamp.dim;
         Ok(vectors.get(start..start + self.stamp.dim).map(|vector| vector.iter().map(|value| value.to_f32()).collect()))
+    }
+
+    /// Encoded small pictures, by their paths below the folder; empty ones for what is not in the index.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn thumbnails(&self, pictures: &[String]) -> Result<Vec<Vec<u8>>, IndexError> {
+        let Snapshot { transaction, space, .. } = self.snapshot()?;
+        let places = transaction.open_table(PICTURES).map_err(|error| database(&self.path, error))?;
+        let map = map(&thumbnails_path(&self.path, space.generation), space.thumbnail_bytes)?;
+        let mut all = Vec::with_capacity(pictures.len());
+        for picture in pictures {
+            let place = match self.row(&transaction, picture)? {
+                Some(row) => places.get(row).map_err(|error| database(&self.path, error))?.map(|place| place.value()),
+                None => None,
+            };
+            all.push(place.map(|(start, len, _, _)| part(&map, start, len).to_vec()).unwrap_or_default());
+        }
+        Ok(all)
+    }
+
+    fn row(&self, transaction: &ReadTransaction, picture: &str) -> Result<Option<u32>, IndexError> {
+        let files = transaction.open_table(FILES).map_err(|error| database(&self.path, error))?;
+        let row = files.get(picture).map_err(|error| database(&self.path, error))?.map(|state| state.value().3);
+        Ok(row)
     }
 
     /// The `count` pictures that are nearest to a query of unit length, `[dim]`, the best first; of equal ones the one that was indexed first. Every
@@ -83,13 +145,14 @@ impl Reader {
     ///
     /// # Errors
     /// The index cannot be read.
-    pub fn search(&self, query: &[f32], count: usize) -> Result<Vec<Found>, IndexError> {
-        let (transaction, map, space) = self.snapshot()?;
+    pub fn search(&self, query: &[f32], count: usize) -> Result<Results, IndexError> {
+        let Snapshot { transaction, vectors, space } = self.snapshot()?;
         let failed = |error: redb::StorageError| database(&self.path, error);
         let paths = transaction.open_table(ROWS).map_err(|error| database(&self.path, error))?;
-        let vectors = values(&map, space.rows, self.stamp.dim);
-        let live = paths.len().map_err(failed)? as usize;
-        let count = count.min(live);
+        let pictures = transaction.open_table(PICTURES).map_err(|error| database(&self.path, error))?;
+        let vectors = values(&vectors, space.rows, self.stamp.dim);
+        let compared = paths.len().map_err(failed)? as usize;
+        let (count, ordinary) = (count.min(compared), ordinary(vectors, query));
         // Rows of files that are gone are found as well: as many more are asked for as it takes to have enough of the others.
         let mut k = count + count / 8;
         loop {
@@ -100,11 +163,16 @@ impl Reader {
                 if found.len() < count
                     && let Some(path) = paths.get(hit.row).map_err(failed)?
                 {
-                    found.push(Found { path: path.value().to_owned(), score: hit.score });
+                    let size = pictures
+                        .get(hit.row)
+                        .map_err(failed)?
+                        .map(|picture| picture.value())
+                        .map_or([0, 0], |(_, _, height, width)| [height, width]);
+                    found.push(Found { path: path.value().to_owned(), score: hit.score, size });
                 }
             }
             if found.len() == count || hits.len() >= space.rows as usize {
-                return Ok(found);
+                return Ok(Results { found, compared, ordinary });
             }
             k = 2 * k + 16;
         }
@@ -115,32 +183,69 @@ impl Reader {
     }
 
     /// The database as it is now, and the vectors that it knows.
-    fn snapshot(&self) -> Result<(ReadTransaction, Mmap, Space), IndexError> {
+    fn snapshot(&self) -> Result<Snapshot, IndexError> {
         let mut attempts = 0..3;
         loop {
             let transaction = self.begin()?;
             let table = transaction.open_table(META).map_err(|error| database(&self.path, error))?;
             let space: Space = meta(&self.path, &table, SPACE)?;
-            match map(&vectors_path(&self.path, space.generation), space.rows, self.stamp.dim) {
+            match map(&vectors_path(&self.path, space.generation), u64::from(space.rows) * self.stamp.dim as u64 * 2) {
                 // The writer has written them anew meanwhile, and committed that.
                 Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
-                mapped => return Ok((transaction, mapped?, space)),
+                vectors => return Ok(Snapshot { transaction, vectors: vectors?, space }),
             }
         }
     }
 }
 
-/// The file with the vectors, which must have this many.
-pub(super) fn map(path: &Path, rows: u32, dim: usize) -> Result<Mmap, IndexError> {
+struct Snapshot {
+    transaction: ReadTransaction,
+    vectors: Mmap,
+    space: Space,
+}
+
+/// The median score of pictures that are spread over the whole index. Rows of files that are gone are as good as others for that.
+fn ordinary(vectors: &[f16], query: &[f32]) -> f32 {
+    let dim = query.len().max(1);
+    let rows = vectors.len() / dim;
+    let step = rows.div_ceil(SAMPLE).max(1);
+    let score = |row: &[f16]| row.iter().zip(query).map(|(value, query)| value.to_f32() * query).sum::<f32>();
+    let mut scores: Vec<f32> = vectors.chunks_exact(dim).step_by(step).map(score).collect();
+    scores.sort_by(f32::total_cmp);
+    scores.get(scores.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The table of files that could not be read.
+pub(super) fn unreadable(path: &Path, transaction: &ReadTransaction) -> Result<BTreeMap<String, Unreadable>, IndexError> {
+    let read = || -> Result<_, redb::Error> {
+        let mut all = BTreeMap::new();
+        for entry in transaction.open_table(UNREADABLE)?.iter()? {
+            let (path, value) = entry?;
+            let ((bytes, secs, nanos, reason), path) = (value.value(), path.value().to_owned());
+            all.insert(path.clone(), Unreadable { path, state: FileState { bytes, secs, nanos }, reason: reason.to_owned() });
+        }
+        Ok(all)
+    };
+    read().map_err(|error| database(path, error))
+}
+
+/// A file beside the database, which must have at least this many bytes.
+pub(super) fn map(path: &Path, wanted: u64) -> Result<Mmap, IndexError> {
     let refused = |reason| IndexError::Io { action: "read", file: path.to_owned(), reason };
     let file = File::open(path).map_err(refused)?;
-    let (len, wanted) = (file.metadata().map_err(refused)?.len(), u64::from(rows) * dim as u64 * 2);
+    let len = file.metadata().map_err(refused)?.len();
     if len < wanted {
         return Err(IndexError::Damaged { file: path.to_owned(), reason: format!("it has {len} bytes of {wanted}") });
     }
     // SAFETY: the map is read-only. A writer only ever appends to the file behind what was committed, or makes another one; that no other program
     // shortens it cannot be enforced, as with checkpoints.
     unsafe { Mmap::map(&file) }.map_err(refused)
+}
+
+/// A part of a file; empty if the file does not go that far.
+pub(super) fn part(map: &Mmap, start: u64, len: u32) -> &[u8] {
+    let start = usize::try_from(start).unwrap_or(usize::MAX);
+    map.get(start..).and_then(|rest| rest.get(..len as usize)).unwrap_or_default()
 }
 
 fn values(map: &Mmap, rows: u32, dim: usize) -> &[f16] {

@@ -8,8 +8,10 @@ use redb::{ConcurrencyMode, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::IndexError;
+use crate::config::{ModelConfig, VisionGeometry};
+use crate::image::Resampling;
 
-/// [`STAMP`] and [`SPACE`] by name, as JSON.
+/// [`FORMAT`], [`STAMP`] and [`SPACE`] by name, as JSON.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// Bytes, seconds and nanoseconds of the last change, row.
 pub(super) type FileRow = (u64, i64, u32, u32);
@@ -19,6 +21,15 @@ pub(super) const FILES: TableDefinition<'_, &str, FileRow> = TableDefinition::ne
 /// Paths by row. Rows of files that are gone are missing.
 pub(super) const ROWS: TableDefinition<'_, u32, &str> = TableDefinition::new("rows");
 
+/// Place and length of a thumbnail in its file, height and width of the picture, all by row.
+pub(super) type PictureRow = (u64, u32, u32, u32);
+pub(super) const PICTURES: TableDefinition<'_, u32, PictureRow> = TableDefinition::new("pictures");
+/// Bytes, seconds and nanoseconds of the last change, and why the file cannot be read; by path.
+pub(super) const UNREADABLE: TableDefinition<'_, &str, (u64, i64, u32, &str)> = TableDefinition::new("unreadable");
+
+pub(super) const FORMAT: &str = "format";
+/// Goes up when the tables or the files change their meaning.
+pub(super) const FORMAT_NOW: u32 = 2;
 pub(super) const STAMP: &str = "stamp";
 pub(super) const SPACE: &str = "space";
 
@@ -40,6 +51,31 @@ pub struct Stamp {
     pub resampling: String,
 }
 
+impl Stamp {
+    /// How an index of `root`, an absolute path, is made with a model that is called `model`.
+    ///
+    /// # Errors
+    /// The path is not valid Unicode.
+    pub fn new(
+        root: &Path,
+        model: &str,
+        config: &ModelConfig,
+        max_num_patches: Option<usize>,
+        resampling: Resampling,
+    ) -> Result<Self, IndexError> {
+        let no_unicode = || std::io::Error::other("its path is not valid Unicode");
+        let vision = config.vision;
+        let is_naflex = matches!(vision.geometry, VisionGeometry::NaFlex { .. });
+        Ok(Self {
+            root: root.to_str().ok_or_else(|| IndexError::Io { action: "index", file: root.to_owned(), reason: no_unicode() })?.to_owned(),
+            model: model.to_owned(),
+            dim: config.embedding_dim(),
+            max_num_patches: is_naflex.then(|| max_num_patches.unwrap_or(vision.preprocessing.max_num_patches)),
+            resampling: resampling.name().to_owned(),
+        })
+    }
+}
+
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "of {} with {}", self.root, self.model)?;
@@ -57,6 +93,32 @@ pub(super) struct Space {
     pub(super) generation: u64,
     /// Rows of it, those of files that are gone included.
     pub(super) rows: u32,
+    /// Bytes of the file with the thumbnails.
+    pub(super) thumbnail_bytes: u64,
+}
+
+/// A picture of an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Below the folder, with `/` on every system.
+    pub path: String,
+    /// The file as it was when it was read.
+    pub state: FileState,
+    /// Height and width in pixels.
+    pub size: [u32; 2],
+    /// An encoded small picture; may be empty.
+    pub thumbnail: Vec<u8>,
+}
+
+/// A file that seemed to be a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Below the folder.
+    pub path: String,
+    /// The file as it was when it was tried.
+    pub state: FileState,
+    /// Why it could not be read, for people.
+    pub reason: String,
 }
 
 /// By what a change of a file is noticed.
@@ -80,8 +142,17 @@ impl From<&std::fs::Metadata> for FileState {
 
 /// Where the vectors of a generation are.
 pub(super) fn vectors_path(index: &Path, generation: u64) -> PathBuf {
+    beside(index, "vectors", generation)
+}
+
+/// Where the thumbnails of a generation are.
+pub(super) fn thumbnails_path(index: &Path, generation: u64) -> PathBuf {
+    beside(index, "thumbnails", generation)
+}
+
+fn beside(index: &Path, what: &str, generation: u64) -> PathBuf {
     let mut name = index.as_os_str().to_owned();
-    name.push(format!(".vectors-{generation}"));
+    name.push(format!(".{what}-{generation}"));
     name.into()
 }
 
@@ -107,4 +178,15 @@ pub(super) fn meta<T: serde::de::DeserializeOwned>(
     let damaged = |reason: String| IndexError::Damaged { file: file.to_owned(), reason };
     let value = table.get(name).map_err(|error| database(file, error))?.ok_or_else(|| damaged(format!("it has no {name}")))?;
     serde_json::from_slice(value.value()).map_err(|error| damaged(format!("its {name} is {error}")))
+}
+
+/// Refuses an index of another format.
+pub(super) fn check_format(file: &Path, table: &impl redb::ReadableTable<&'static str, &'static [u8]>) -> Result<(), IndexError> {
+    match meta::<u32>(file, table, FORMAT)? {
+        FORMAT_NOW => Ok(()),
+        other => Err(IndexError::Damaged {
+            file: file.to_owned(),
+            reason: format!("it is of format {other}, and this program reads {FORMAT_NOW}"),
+        }),
+    }
 }

@@ -9,20 +9,50 @@ use half::f16;
 use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::IndexError;
-use super::schema::{FILES, FileRow, FileState, META, MODE, ROWS, SPACE, STAMP, Space, Stamp, database, meta, vectors_path};
+use super::schema::{
+    FILES, FORMAT, FORMAT_NOW, FileRow, FileState, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE,
+    check_format, database, meta, thumbnails_path, vectors_path,
+};
+use super::{Entry, IndexError, Unreadable, reader};
 
 /// The one who writes an index.
 pub struct Writer {
     path: PathBuf,
     database: Database,
-    vectors: File,
-    dim: usize,
+    vectors: Appended,
+    thumbnails: Appended,
+    stamp: Stamp,
     space: Space,
 }
 
 /// Rows of files that are gone, as a share of all, from which the vectors are written anew.
 const GONE_SHARE: f64 = 0.1;
+
+/// The tables of a transaction.
+struct Tables<'a> {
+    files: redb::Table<'a, &'static str, FileRow>,
+    rows: redb::Table<'a, u32, &'static str>,
+    pictures: redb::Table<'a, u32, PictureRow>,
+    unreadable: redb::Table<'a, &'static str, (u64, i64, u32, &'static str)>,
+}
+
+impl Tables<'_> {
+    /// Forgets a file, whatever was known of it.
+    fn forget(&mut self, path: &str) -> Result<(), redb::StorageError> {
+        let row = self.files.remove(path)?.map(|state| state.value().3);
+        if let Some(row) = row {
+            self.rows.remove(row)?;
+            self.pictures.remove(row)?;
+        }
+        self.unreadable.remove(path).map(drop)
+    }
+
+    fn insert(&mut self, path: &str, state: FileState, row: u32, picture: PictureRow) -> Result<(), redb::StorageError> {
+        self.files.insert(path, (state.bytes, state.secs, state.nanos, row))?;
+        self.rows.insert(row, path)?;
+        self.pictures.insert(row, picture).map(drop)
+    }
+}
 
 impl Writer {
     /// Opens the index at `path`, or makes one. Only its owner can read the files.
@@ -35,57 +65,71 @@ impl Writer {
         let opened = redb::Builder::new().set_concurrency_mode(MODE).set_check_integrity_on_open(true).create_with_backend(backend);
         let opened = opened.map_err(|error| database(path, error))?;
         let space = begin(path, &opened, stamp)?;
-        let vectors = private(&vectors_path(path, space.generation), false)?;
-        let writer = Self { path: path.to_owned(), database: opened, vectors, dim: stamp.dim, space };
+        let vectors = Appended::open(vectors_path(path, space.generation))?;
+        let thumbnails = Appended::open(thumbnails_path(path, space.generation))?;
+        let writer = Self { path: path.to_owned(), database: opened, vectors, thumbnails, stamp: stamp.clone(), space };
         writer.remove_leftovers()?;
         Ok(writer)
     }
 
-    /// The files that are known, by their path below the folder.
+    /// How it is made.
+    pub fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// The pictures that are known, by their path below the folder.
     ///
     /// # Errors
     /// The database cannot be read.
     pub fn known(&self) -> Result<BTreeMap<String, FileState>, IndexError> {
-        let state = |(path, (bytes, secs, nanos, _))| (path, FileState { bytes, secs, nanos });
+        let state = |(path, (bytes, secs, nanos, _), _)| (path, FileState { bytes, secs, nanos });
         Ok(self.files()?.into_iter().map(state).collect())
     }
 
+    /// The files that could not be read, by their path below the folder.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn unreadable(&self) -> Result<BTreeMap<String, Unreadable>, IndexError> {
+        let transaction = self.database.begin_read().map_err(|error| database(&self.path, error))?;
+        reader::unreadable(&self.path, &transaction)
+    }
+
     /// The table of files, in the order of their paths.
-    fn files(&self) -> Result<Vec<(String, FileRow)>, IndexError> {
+    fn files(&self) -> Result<Vec<(String, FileRow, PictureRow)>, IndexError> {
         let read = || -> Result<_, redb::Error> {
-            let files = self.database.begin_read()?.open_table(FILES)?;
+            let transaction = self.database.begin_read()?;
+            let (files, pictures) = (transaction.open_table(FILES)?, transaction.open_table(PICTURES)?);
             let mut all = Vec::new();
             for entry in files.iter()? {
                 let (path, row) = entry?;
-                all.push((path.value().to_owned(), row.value()));
+                let picture = pictures.get(row.value().3)?.map(|picture| picture.value()).unwrap_or_default();
+                all.push((path.value().to_owned(), row.value(), picture));
             }
             Ok(all)
         };
         read().map_err(|error| database(&self.path, error))
     }
 
-    /// Adds files with their embeddings, `[files, dim]` of unit length, in place of what was known of them. All or, after a crash, none.
+    /// Adds pictures with their embeddings, `[pictures, dim]` of unit length, in place of what was known of them. All or, after a crash, none.
     ///
     /// # Errors
     /// The system refuses; the index is as before.
-    pub fn add(&mut self, files: &[(String, FileState)], embeds: &[f32]) -> Result<(), IndexError> {
+    pub fn add(&mut self, entries: &[Entry], embeds: &[f32]) -> Result<(), IndexError> {
         let too_many = || IndexError::Database { file: self.path.clone(), reason: format!("more than {} pictures", u32::MAX) };
-        let rows = u32::try_from(files.len()).ok().and_then(|count| self.space.rows.checked_add(count)).ok_or_else(too_many)?;
-        let bytes: Vec<u8> = embeds.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
-        let start = u64::from(self.space.rows) * self.dim as u64 * 2;
-        let path = vectors_path(&self.path, self.space.generation);
-        let refused = |reason| IndexError::Io { action: "write", file: path.clone(), reason };
-        self.vectors.seek(SeekFrom::Start(start)).map_err(refused)?;
-        self.vectors.write_all(&bytes).map_err(refused)?;
-        self.vectors.sync_data().map_err(refused)?;
-        let space = Space { rows, ..self.space };
-        self.change(space, |by_path, by_row| {
-            for ((path, state), row) in files.iter().zip(self.space.rows..) {
-                let before = by_path.insert(path.as_str(), (state.bytes, state.secs, state.nanos, row))?.map(|before| before.value().3);
-                if let Some(before) = before {
-                    by_row.remove(before)?;
-                }
-                by_row.insert(row, path.as_str())?;
+        let rows = u32::try_from(entries.len()).ok().and_then(|count| self.space.rows.checked_add(count)).ok_or_else(too_many)?;
+        let values: Vec<u8> = embeds.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
+        self.vectors.write(u64::from(self.space.rows) * self.stamp.dim as u64 * 2, &values)?;
+        let thumbnails: Vec<u8> = entries.iter().flat_map(|entry| &entry.thumbnail).copied().collect();
+        self.thumbnails.write(self.space.thumbnail_bytes, &thumbnails)?;
+        let space = Space { rows, thumbnail_bytes: self.space.thumbnail_bytes + thumbnails.len() as u64, ..self.space };
+        self.change(space, |tables| {
+            let mut start = self.space.thumbnail_bytes;
+            for (entry, row) in entries.iter().zip(self.space.rows..) {
+                let [height, width] = entry.size;
+                tables.forget(&entry.path)?;
+                tables.insert(&entry.path, entry.state, row, (start, entry.thumbnail.len() as u32, height, width))?;
+                start += entry.thumbnail.len() as u64;
             }
             Ok(())
         })?;
@@ -93,20 +137,26 @@ impl Writer {
         Ok(())
     }
 
+    /// Notes files that cannot be read, in place of what was known of them.
+    ///
+    /// # Errors
+    /// The system refuses; the index is as before.
+    pub fn refuse(&mut self, files: &[Unreadable]) -> Result<(), IndexError> {
+        self.change(self.space, |tables| {
+            for Unreadable { path, state, reason } in files {
+                tables.forget(path)?;
+                tables.unreadable.insert(path.as_str(), (state.bytes, state.secs, state.nanos, reason.as_str()))?;
+            }
+            Ok(())
+        })
+    }
+
     /// Takes files out.
     ///
     /// # Errors
     /// The system refuses; the index is as before.
     pub fn remove<'a>(&mut self, paths: impl IntoIterator<Item = &'a str>) -> Result<(), IndexError> {
-        self.change(self.space, |by_path, by_row| {
-            for path in paths {
-                let row = by_path.remove(path)?.map(|state| state.value().3);
-                if let Some(row) = row {
-                    by_row.remove(row)?;
-                }
-            }
-            Ok(())
-        })
+        self.change(self.space, |tables| paths.into_iter().try_for_each(|path| tables.forget(path)))
     }
 
     /// Gives back the space of files that are gone, if it is worth it.
@@ -114,98 +164,162 @@ impl Writer {
     /// # Errors
     /// The system refuses; the index is as before.
     pub fn tidy(&mut self) -> Result<(), IndexError> {
-        let kept = self.files()?;
+        let mut kept = self.files()?;
         let gone = f64::from(self.space.rows) - kept.len() as f64;
         if gone <= GONE_SHARE * f64::from(self.space.rows) {
             return Ok(());
         }
-        let (old, space) =
-            (vectors_path(&self.path, self.space.generation), Space { generation: self.space.generation + 1, rows: kept.len() as u32 });
-        let new = vectors_path(&self.path, space.generation);
-        let map = super::reader::map(&old, self.space.rows, self.dim)?;
-        let refused = |reason| IndexError::Io { action: "write", file: new.clone(), reason };
-        let mut vectors = BufWriter::new(private(&new, true)?);
-        let width = self.dim * 2;
-        for (_, (_, _, _, row)) in &kept {
-            let start = *row as usize * width;
-            vectors.write_all(map.get(start..start + width).unwrap_or_default()).map_err(refused)?;
+        let (generation, width) = (self.space.generation + 1, self.stamp.dim * 2);
+        let map = reader::map(&self.vectors.path, u64::from(self.space.rows) * width as u64)?;
+        let vectors = kept.iter().map(|(_, (_, _, _, row), _)| map.get(*row as usize * width..).and_then(|rest| rest.get(..width)));
+        let vectors = Appended::anew(vectors_path(&self.path, generation), vectors.map(Option::unwrap_or_default))?;
+        let map = reader::map(&self.thumbnails.path, self.space.thumbnail_bytes)?;
+        let thumbnails = kept.iter().map(|(_, _, (start, len, _, _))| reader::part(&map, *start, *len));
+        let thumbnails = Appended::anew(thumbnails_path(&self.path, generation), thumbnails)?;
+        let mut thumbnail_bytes = 0;
+        for ((_, (_, _, _, row), (start, len, _, _)), new) in kept.iter_mut().zip(0..) {
+            (*row, *start) = (new, thumbnail_bytes);
+            thumbnail_bytes += u64::from(*len);
         }
-        let vectors = vectors.into_inner().map_err(|error| refused(error.into_error()))?;
-        vectors.sync_all().map_err(refused)?;
-        self.change(space, |by_path, by_row| {
-            by_row.retain(|_, _| false)?;
-            for ((path, (bytes, secs, nanos, _)), row) in kept.iter().zip(0..) {
-                by_path.insert(path.as_str(), (*bytes, *secs, *nanos, row))?;
-                by_row.insert(row, path.as_str())?;
+        let space = Space { generation, rows: kept.len() as u32, thumbnail_bytes };
+        self.change(space, |tables| {
+            tables.rows.retain(|_, _| false)?;
+            tables.pictures.retain(|_, _| false)?;
+            for (path, (bytes, secs, nanos, row), picture) in &kept {
+                tables.insert(path, FileState { bytes: *bytes, secs: *secs, nanos: *nanos }, *row, *picture)?;
             }
             Ok(())
         })?;
-        (self.space, self.vectors) = (space, vectors);
+        (self.space, self.vectors, self.thumbnails) = (space, vectors, thumbnails);
         self.remove_leftovers()
     }
 
     /// One transaction.
-    fn change(
-        &self,
-        space: Space,
-        change: impl FnOnce(
-            &mut redb::Table<'_, &'static str, FileRow>,
-            &mut redb::Table<'_, u32, &'static str>,
-        ) -> Result<(), redb::StorageError>,
-    ) -> Result<(), IndexError> {
+    fn change(&self, space: Space, change: impl FnOnce(&mut Tables<'_>) -> Result<(), redb::StorageError>) -> Result<(), IndexError> {
         let transact = || -> Result<(), redb::Error> {
             let transaction = self.database.begin_write()?;
             {
-                let (mut by_path, mut by_row, mut meta) =
-                    (transaction.open_table(FILES)?, transaction.open_table(ROWS)?, transaction.open_table(META)?);
-                change(&mut by_path, &mut by_row)?;
-                meta.insert(SPACE, json(&space).as_slice())?;
+                let mut tables = Tables {
+                    files: transaction.open_table(FILES)?,
+                    rows: transaction.open_table(ROWS)?,
+                    pictures: transaction.open_table(PICTURES)?,
+                    unreadable: transaction.open_table(UNREADABLE)?,
+                };
+                change(&mut tables)?;
+                transaction.open_table(META)?.insert(SPACE, json(&space).as_slice())?;
             }
             Ok(transaction.commit()?)
         };
         transact().map_err(|error| database(&self.path, error))
     }
 
-    /// Removes vectors of other generations.
+    /// Removes what belongs to other generations.
     fn remove_leftovers(&self) -> Result<(), IndexError> {
         for generation in [self.space.generation.checked_sub(1), self.space.generation.checked_add(1)].into_iter().flatten() {
-            let path = vectors_path(&self.path, generation);
-            match std::fs::remove_file(&path) {
-                Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(IndexError::Io { action: "remove", file: path, reason });
-                }
-                _ => {}
+            for path in [vectors_path(&self.path, generation), thumbnails_path(&self.path, generation)] {
+                remove_file(&path)?;
             }
         }
         Ok(())
     }
 }
 
+/// Removes an index with all its files.
+///
+/// # Errors
+/// It is being written, or the system refuses.
+pub fn delete(path: &Path) -> Result<(), IndexError> {
+    // The database goes first: without it the others are nothing, and with it an index without them would be damaged. Whoever writes it holds its lock.
+    let generation = {
+        let opened = redb::Builder::new().set_concurrency_mode(MODE).open(path).map_err(|error| database(path, error));
+        match opened {
+            Ok(opened) => space(path, &opened)?.generation,
+            // There is nothing in it to look up, and it shall go.
+            Err(IndexError::Damaged { .. }) => 0,
+            Err(error) => return Err(error),
+        }
+    };
+    remove_file(path)?;
+    for generation in generation.saturating_sub(1)..=generation + 1 {
+        remove_file(&vectors_path(path, generation))?;
+        remove_file(&thumbnails_path(path, generation))?;
+    }
+    Ok(())
+}
+
+fn remove_file(path: &Path) -> Result<(), IndexError> {
+    match std::fs::remove_file(path) {
+        Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
+            Err(IndexError::Io { action: "remove", file: path.to_owned(), reason })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file that grows; what lies behind the end that the database knows is nothing.
+struct Appended {
+    path: PathBuf,
+    file: File,
+}
+
+impl Appended {
+    fn open(path: PathBuf) -> Result<Self, IndexError> {
+        Ok(Self { file: private(&path, false)?, path })
+    }
+
+    /// A new file of these parts.
+    fn anew<'a>(path: PathBuf, parts: impl Iterator<Item = &'a [u8]>) -> Result<Self, IndexError> {
+        let refused = |reason| IndexError::Io { action: "write", file: path.clone(), reason };
+        let mut writer = BufWriter::new(private(&path, true)?);
+        for part in parts {
+            writer.write_all(part).map_err(refused)?;
+        }
+        let file = writer.into_inner().map_err(|error| refused(error.into_error()))?;
+        file.sync_all().map_err(refused)?;
+        Ok(Self { path, file })
+    }
+
+    /// Writes at this end, and waits until it is on the disk.
+    fn write(&mut self, end: u64, bytes: &[u8]) -> Result<(), IndexError> {
+        let refused = |reason| IndexError::Io { action: "write", file: self.path.clone(), reason };
+        self.file.seek(SeekFrom::Start(end)).map_err(refused)?;
+        self.file.write_all(bytes).map_err(refused)?;
+        self.file.sync_data().map_err(refused)
+    }
+}
+
 /// Writes the stamp into a new index, or compares it with that of an old one.
 fn begin(path: &Path, opened: &Database, stamp: &Stamp) -> Result<Space, IndexError> {
-    let prepare = || -> Result<bool, redb::Error> {
+    let prepare = || -> Result<(), redb::Error> {
         let transaction = opened.begin_write()?;
-        let is_new = {
-            transaction.open_table(FILES)?;
-            transaction.open_table(ROWS)?;
+        {
             let mut meta = transaction.open_table(META)?;
-            let is_new = meta.get(STAMP)?.is_none();
-            if is_new {
+            if meta.get(STAMP)?.is_none() {
+                meta.insert(FORMAT, json(&FORMAT_NOW).as_slice())?;
                 meta.insert(STAMP, json(stamp).as_slice())?;
                 meta.insert(SPACE, json(&Space::default()).as_slice())?;
+                transaction.open_table(FILES)?;
+                transaction.open_table(ROWS)?;
+                transaction.open_table(PICTURES)?;
+                transaction.open_table(UNREADABLE)?;
             }
-            is_new
-        };
-        transaction.commit()?;
-        Ok(is_new)
+        }
+        Ok(transaction.commit()?)
     };
     prepare().map_err(|error| database(path, error))?;
     let transaction = opened.begin_read().map_err(|error| database(path, error))?;
     let table = transaction.open_table(META).map_err(|error| database(path, error))?;
+    check_format(path, &table)?;
     let was: Stamp = meta(path, &table, STAMP)?;
     if was != *stamp {
         return Err(IndexError::OtherStamp { file: path.to_owned(), was: was.to_string(), is: stamp.to_string() });
     }
+    space(path, opened)
+}
+
+fn space(path: &Path, opened: &Database) -> Result<Space, IndexError> {
+    let transaction = opened.begin_read().map_err(|error| database(path, error))?;
+    let table = transaction.open_table(META).map_err(|error| database(path, error))?;
     meta(path, &table, SPACE)
 }
 

@@ -16,9 +16,14 @@ pub use imp::{Stopwatch, yield_now};
 #[cfg(feature = "gpu")]
 pub(crate) use imp::wait_for_gpu;
 #[cfg(not(target_family = "wasm"))]
+mod read_ahead;
+
+#[cfg(not(target_family = "wasm"))]
 pub use imp::{block_on, spawn};
 #[cfg(all(feature = "gpu", not(target_family = "wasm")))]
 pub(crate) use imp::{cache_folder, read_small_file};
+#[cfg(not(target_family = "wasm"))]
+pub use read_ahead::ReadAhead;
 
 /// Calls `run(index, chunk)` for each chunk of `len` elements of `data` (the last may be shorter), on all threads.
 pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, run: impl Fn(usize, &mut [T]) + Sync + Send) {

@@ -16,6 +16,11 @@ impl<T> Batcher<T> {
         Self { budget: token_budget, tokens: 0, waiting: Vec::new() }
     }
 
+    /// Changes the budget, for what is added from now on.
+    pub fn set_budget(&mut self, token_budget: usize) {
+        self.budget = token_budget;
+    }
+
     /// Adds an item of `tokens` tokens. Returns the batch before it if that is full.
     pub fn push(&mut self, item: T, tokens: usize) -> Option<Vec<T>> {
         let full = self.tokens + tokens > self.budget;

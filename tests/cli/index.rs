@@ -65,6 +65,9 @@ fn only_what_has_changed_is_looked_at() {
     let run = |code| polyglance(["index", "--model", "demo", "--device", "cpu", "--output"]).arg(&index).arg(&pictures).fails(code).stderr;
     let first = run(3);
     assert!(first.contains("3 pictures added or changed, 0 unchanged, 0 gone") && first.contains("broken.jpg"), "{first}");
+    // It is named again, but not tried again.
+    let again = run(3);
+    assert!(again.contains("3 unchanged") && again.contains("skipped broken.jpg, as before: "), "{again}");
     fs::remove_file(pictures.join("broken.jpg")).unwrap();
     assert!(run(0).contains("0 pictures added or changed, 3 unchanged, 0 gone"));
     copy("castle", "b.jpg");

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use polyglance::image::{ExtensionSupport, extension_support};
+use crate::image::{ExtensionSupport, extension_support};
 
-use super::console::note;
-
-/// Files found but not read, by extension, and places that could not be searched.
+/// Files found but not read, by extension, and places that could not be searched. Its text is a report for people, with advice on how to convert them.
 #[derive(Debug, Default)]
-pub(crate) struct LeftOut {
+pub struct LeftOut {
     /// Files, by their lower-case extension.
     by_extension: BTreeMap<String, Vec<PathBuf>>,
     /// Places, each with its reason.
@@ -21,26 +19,26 @@ const EXAMPLES: usize = 3;
 
 impl LeftOut {
     /// Counts a file that will not be read.
-    pub(crate) fn file(&mut self, path: PathBuf) {
+    pub(super) fn file(&mut self, path: PathBuf) {
         self.by_extension.entry(extension(&path)).or_default().push(path);
     }
 
+    /// Takes over what somebody else has counted.
+    pub fn merge(&mut self, other: Self) {
+        for (extension, files) in other.by_extension {
+            self.by_extension.entry(extension).or_default().extend(files);
+        }
+        self.troubles.extend(other.troubles);
+    }
+
     /// Notes a place that could not be searched.
-    pub(crate) fn trouble(&mut self, path: &Path, reason: &str) {
+    pub fn trouble(&mut self, path: &Path, reason: &str) {
         self.troubles.push(format!("{}: {reason}", path.display()));
     }
 
     /// Whether pictures may be missing from the result. Text files beside the photos do not count.
-    pub(crate) fn lost_pictures(&self) -> bool {
+    pub fn lost_pictures(&self) -> bool {
         !self.troubles.is_empty() || self.by_extension.keys().any(|extension| advice(extension).is_some())
-    }
-
-    /// Prints the list to standard error; nothing if nothing was left out.
-    pub(crate) fn report(&self) {
-        let report = self.to_string();
-        if !report.is_empty() {
-            note(report.trim_end());
-        }
     }
 }
 
@@ -67,7 +65,7 @@ fn count(group: &[(&String, &Vec<PathBuf>)]) -> usize {
 }
 
 /// "1 file", "2 files".
-pub(crate) fn plural(count: usize, noun: &str) -> String {
+pub fn plural(count: usize, noun: &str) -> String {
     if count == 1 { format!("1 {noun}") } else { format!("{count} {noun}s") }
 }
 
@@ -80,12 +78,12 @@ fn summary(extension: &str, files: &[PathBuf]) -> String {
 }
 
 /// The extension in lower case, without the dot; empty if there is none.
-pub(crate) fn extension(path: &Path) -> String {
+pub(super) fn extension(path: &Path) -> String {
     path.extension().map(|extension| extension.to_string_lossy().to_lowercase()).unwrap_or_default()
 }
 
 /// What to do with a picture format that cannot be decoded; `None` for any other extension.
-pub(crate) fn advice(extension: &str) -> Option<&'static str> {
+fn advice(extension: &str) -> Option<&'static str> {
     match extension_support(extension) {
         ExtensionSupport::Unsupported(format) => Some(format.advice),
         ExtensionSupport::Decodable | ExtensionSupport::NotAnImage => None,

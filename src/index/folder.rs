@@ -1,0 +1,108 @@
+//! The pictures below a folder.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use image::ImageFormat;
+
+use super::left_out::{LeftOut, extension};
+use crate::image::{ExtensionSupport, UnsupportedFormat, extension_support};
+
+/// Files that seem to be pictures, in the order of their paths, and what was found besides.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Worth decoding.
+    pub pictures: Vec<PathBuf>,
+    /// Everything else: nothing is skipped silently.
+    pub left_out: LeftOut,
+}
+
+/// What a file seems to be. Decoding has the last word.
+#[derive(Clone, Copy, Debug)]
+pub enum FileKind {
+    /// Worth decoding.
+    Picture,
+    /// A picture format that needs converting first.
+    Undecodable(&'static UnsupportedFormat),
+    /// No picture, such as the notes beside the photos.
+    Other,
+}
+
+impl Listing {
+    /// Every file of a folder and of the folders below it. Links are followed, but never back into a folder that is being walked.
+    ///
+    /// # Errors
+    /// The folder itself cannot be read; one below it that cannot is among what was left out.
+    pub fn of(folder: &Path) -> std::io::Result<Self> {
+        fs::read_dir(folder)?;
+        let (mut listing, mut files) = (Self::default(), Vec::new());
+        walk(folder, &mut Vec::new(), &mut files, &mut listing.left_out);
+        listing.add(files);
+        Ok(listing)
+    }
+
+    /// Sorts files, and sets those aside that cannot be pictures.
+    pub fn add(&mut self, mut files: Vec<PathBuf>) {
+        files.sort();
+        for path in files {
+            match FileKind::of(&path) {
+                FileKind::Picture => self.pictures.push(path),
+                FileKind::Undecodable(_) | FileKind::Other => self.left_out.file(path),
+            }
+        }
+    }
+}
+
+impl FileKind {
+    /// By its extension and its first bytes.
+    pub fn of(path: &Path) -> Self {
+        match (extension_support(&extension(path)), signature(path)) {
+            (ExtensionSupport::Decodable, _) => Self::Picture,
+            // Phones save JPEG under .heic; but camera raw files, which are TIFF inside, are what they say.
+            (ExtensionSupport::Unsupported(_), Some(format)) if format != ImageFormat::Tiff => Self::Picture,
+            (ExtensionSupport::Unsupported(format), _) => Self::Undecodable(format),
+            (ExtensionSupport::NotAnImage, Some(_)) => Self::Picture,
+            (ExtensionSupport::NotAnImage, None) => Self::Other,
+        }
+    }
+}
+
+/// The decodable format that the first bytes are of.
+fn signature(path: &Path) -> Option<ImageFormat> {
+    let mut head = Vec::with_capacity(32);
+    File::open(path).ok()?.take(32).read_to_end(&mut head).ok()?;
+    image::guess_format(&head).ok().filter(ImageFormat::reading_enabled)
+}
+
+/// Collects the regular files under `folder`.
+///
+/// `open` holds the canonical paths of the folders from the top down to this one.
+fn walk(folder: &Path, open: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, left_out: &mut LeftOut) {
+    let listing = folder.canonicalize().and_then(|canonical| Ok((canonical, fs::read_dir(folder)?)));
+    let (canonical, entries) = match listing {
+        Ok(listing) => listing,
+        Err(error) => return left_out.trouble(folder, &error.to_string()),
+    };
+    // A link to any ancestor, even to one above the folder that was asked for, would come back here.
+    if open.iter().any(|ancestor| ancestor.starts_with(&canonical)) {
+        return left_out.trouble(folder, "a symbolic link back to a folder that contains it; not followed");
+    }
+    open.push(canonical);
+    for entry in entries {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                left_out.trouble(folder, &error.to_string());
+                continue;
+            }
+        };
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => walk(&path, open, files, left_out),
+            Ok(metadata) if metadata.is_file() => files.push(path),
+            Ok(_) => left_out.file(path),
+            Err(error) => left_out.trouble(&path, &error.to_string()),
+        }
+    }
+    open.pop();
+}

@@ -1,0 +1,347 @@
+//! [`Update`]: brings an index up to date with its folder.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
+use std::sync::Arc;
+
+use image::RgbImage;
+use image::codecs::jpeg::JpegEncoder;
+
+use super::folder::Listing;
+use super::left_out::LeftOut;
+use super::{Entry, FileState, IndexError, Unreadable, Writer};
+use crate::config::VisionConfig;
+use crate::encoder::{Encoder, EncoderError, ImageOutputs};
+use crate::image::{PatchBatch, Patches, Resampling, decode, preprocess, preview};
+use crate::limits::Limits;
+use crate::platform::{ReadAhead, Stopwatch};
+use crate::tasks::Batcher;
+
+/// Longer side of a thumbnail: sharp in a row of pictures on a screen of two pixels a point.
+const THUMBNAIL_SIDE: u32 = 320;
+const THUMBNAIL_QUALITY: u8 = 80;
+/// Patches encoded at once, at most: enough to fill a device.
+const TOKENS_PER_BATCH: usize = 4_096;
+
+/// The way from what an index knows of a folder to what is there now. It can be left at any time, and gone on with.
+pub struct Update {
+    writer: Writer,
+    how: How,
+    /// What has to be looked at, in the order of the paths.
+    todo: Arc<Vec<Todo>>,
+    /// The first of them that is not in the index.
+    next: usize,
+    /// Patches a second, once some were encoded.
+    pace: Option<f64>,
+    summary: Summary,
+}
+
+/// How pictures become entries.
+#[derive(Clone, Copy)]
+struct How {
+    vision: VisionConfig,
+    max_num_patches: Option<usize>,
+    resampling: Resampling,
+}
+
+struct Todo {
+    below: String,
+    path: PathBuf,
+    state: FileState,
+}
+
+/// What an update has come to so far.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Pictures that were new or have changed, and are in the index now.
+    pub added: usize,
+    /// Files that are as they were.
+    pub unchanged: usize,
+    /// Files that are in the index no longer, since they are gone.
+    pub gone: usize,
+    /// Files that seemed to be pictures, were looked at and could not be read.
+    pub unreadable: usize,
+    /// Files that could not be read before either and have not changed since.
+    pub still_unreadable: Vec<Unreadable>,
+    /// Where the time went.
+    pub times: Times,
+}
+
+impl Summary {
+    /// Files that seem to be pictures and are not in the index.
+    pub fn lost(&self) -> usize {
+        self.unreadable + self.still_unreadable.len()
+    }
+}
+
+/// Seconds of an update.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Times {
+    /// In all, from the first picture.
+    pub total: f64,
+    /// Of that, waiting for pictures to be read and prepared.
+    pub waiting: f64,
+    /// Of that, in the encoder.
+    pub encoding: f64,
+    /// Of that, writing.
+    pub writing: f64,
+    /// On other threads meanwhile: reading and decoding.
+    pub decoding: f64,
+    /// On other threads meanwhile: resizing, to patches and to thumbnails.
+    pub resizing: f64,
+}
+
+/// What an update says while it runs.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// This many of those that have to be looked at are done.
+    Progress {
+        /// Done.
+        done: usize,
+        /// In all.
+        total: usize,
+    },
+    /// A picture was taken, but the decoder had to work around something.
+    Warning {
+        /// Path below the folder.
+        path: &'a str,
+        /// What.
+        warning: &'a str,
+    },
+    /// A file could not be read.
+    Unreadable {
+        /// Path below the folder.
+        path: &'a str,
+        /// Why.
+        reason: &'a str,
+    },
+}
+
+/// Why an update stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// The index cannot be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The encoder failed.
+    #[error("{first} and those after it: {reason}")]
+    Encoder {
+        /// The first picture of the batch.
+        first: String,
+        /// Why.
+        reason: EncoderError,
+    },
+    /// The system has no threads to read on.
+    #[error("cannot read pictures: {0}")]
+    Threads(std::io::Error),
+}
+
+/// A picture on its way into the index.
+struct Prepared {
+    /// Its place among those that have to be looked at.
+    index: usize,
+    patches: Patches,
+    size: [u32; 2],
+    thumbnail: Vec<u8>,
+    warnings: Vec<String>,
+    decoding: f64,
+    resizing: f64,
+}
+
+impl Update {
+    /// Compares what `writer` knows with what is in its folder, and takes out of it what is gone. Gives what was found besides pictures, too.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or the index cannot be written.
+    pub fn begin(mut writer: Writer, vision: VisionConfig) -> Result<(Self, LeftOut), UpdateError> {
+        let stamp = writer.stamp();
+        // A stamp of a version to come is refused when the index is opened.
+        let resampling = stamp.resampling.parse().unwrap_or_default();
+        let how = How { vision, max_num_patches: stamp.max_num_patches, resampling };
+        let root = PathBuf::from(&stamp.root);
+        let refused = |reason| IndexError::Io { action: "read", file: root.clone(), reason };
+        let Listing { pictures, mut left_out } = Listing::of(&root).map_err(refused)?;
+        let (known, unreadable) = (writer.known()?, writer.unreadable()?);
+        let (mut todo, mut present, mut summary) = (Vec::new(), BTreeSet::new(), Summary::default());
+        for path in pictures {
+            let Some(below) = below(&root, &path) else {
+                left_out.trouble(&path, "its name is not valid Unicode");
+                continue;
+            };
+            // What is gone since it was listed is gone.
+            let Ok(state) = fs::metadata(&path).map(|metadata| FileState::from(&metadata)) else { continue };
+            present.insert(below.clone());
+            if known.get(&below) == Some(&state) {
+                summary.unchanged += 1;
+            } else if let Some(refused) = unreadable.get(&below).filter(|refused| refused.state == state) {
+                summary.still_unreadable.push(refused.clone());
+            } else {
+                todo.push(Todo { below, path, state });
+            }
+        }
+        let gone = |path: &&str| !present.contains(*path);
+        let gone: BTreeSet<&str> = known.keys().chain(unreadable.keys()).map(String::as_str).filter(gone).collect();
+        summary.gone = gone.iter().filter(|path| known.contains_key(**path)).count();
+        if !gone.is_empty() {
+            writer.remove(gone)?;
+        }
+        Ok((Self { writer, how, todo: Arc::new(todo), next: 0, pace: None, summary }, left_out))
+    }
+
+    /// What has been done so far.
+    pub fn summary(&self) -> &Summary {
+        &self.summary
+    }
+
+    /// Goes on until everything is done, or `say` wants a break; gives whether it is the former. What was encoded stays: whoever calls again goes on
+    /// there. A batch takes about `turn` seconds, if that is given.
+    ///
+    /// # Errors
+    /// The encoder or the disk refuses; what was done before is in the index.
+    pub async fn run(
+        &mut self,
+        encoder: &mut Encoder,
+        turn: Option<f64>,
+        say: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<bool, UpdateError> {
+        let (todo, how, start) = (Arc::clone(&self.todo), self.how, self.next);
+        let prepare = move |index: usize| todo.get(start + index).map(|todo| how.prepare(start + index, todo));
+        let total = self.todo.len();
+        let mut ahead = ReadAhead::new(total - start, prepare).map_err(UpdateError::Threads)?;
+        let (watch, before) = (Stopwatch::start(), self.summary.times.total);
+        let (mut batcher, mut refused) = (Batcher::new(self.batch_tokens(turn)), Vec::new());
+        loop {
+            let waited = Stopwatch::start();
+            let prepared = ahead.next().flatten();
+            self.summary.times.waiting += waited.elapsed_secs();
+            let is_last = prepared.is_none();
+            let batch = match prepared {
+                Some(Ok(prepared)) => {
+                    let tokens = prepared.patches.grid.patches();
+                    batcher.push(prepared, tokens)
+                }
+                Some(Err(unreadable)) => {
+                    // Beside pictures that are good it says when it was said; alone it would say nothing for long.
+                    let _ = say(Event::Unreadable { path: &unreadable.path, reason: &unreadable.reason });
+                    refused.push(unreadable);
+                    None
+                }
+                None => batcher.take(),
+            };
+            if let Some(batch) = batch {
+                self.add(encoder, batch, std::mem::take(&mut refused), say).await?;
+                batcher.set_budget(self.batch_tokens(turn));
+            } else if is_last {
+                self.refuse(&refused)?;
+            }
+            self.summary.times.total = before + watch.elapsed_secs();
+            if is_last {
+                self.next = total;
+                self.writer.tidy()?;
+                let _ = say(Event::Progress { done: total, total });
+                return Ok(true);
+            }
+            if say(Event::Progress { done: self.next, total }).is_break() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+impl Update {
+    /// Patches of the next batch.
+    fn batch_tokens(&self, turn: Option<f64>) -> usize {
+        match (turn, self.pace) {
+            (None, _) => TOKENS_PER_BATCH,
+            // One picture, to learn how fast they go.
+            (Some(_), None) => 1,
+            (Some(secs), Some(pace)) => ((secs * pace) as usize).min(TOKENS_PER_BATCH),
+        }
+    }
+
+    /// Encodes pictures and writes them, and what could not be read among them.
+    async fn add(
+        &mut self,
+        encoder: &mut Encoder,
+        batch: Vec<Prepared>,
+        refused: Vec<Unreadable>,
+        say: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), UpdateError> {
+        let path = |prepared: &Prepared| self.todo.get(prepared.index).map(|todo| todo.below.as_str()).unwrap_or_default();
+        for prepared in &batch {
+            for warning in &prepared.warnings {
+                let _ = say(Event::Warning { path: path(prepared), warning });
+            }
+        }
+        let first = batch.first().map(path).unwrap_or_default().to_owned();
+        let (mut patches, mut entries, mut next) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()), self.next);
+        for Prepared { index, patches: own, size, thumbnail, decoding, resizing, .. } in batch {
+            self.summary.times.decoding += decoding;
+            self.summary.times.resizing += resizing;
+            if let Some(todo) = self.todo.get(index) {
+                entries.push(Entry { path: todo.below.clone(), state: todo.state, size, thumbnail });
+                patches.push(own);
+                next = index + 1;
+            }
+        }
+        let watch = Stopwatch::start();
+        let encoded = encoder.encode_images(&PatchBatch::pack(&patches), ImageOutputs::default()).await;
+        let embeds = encoded.map_err(|reason| UpdateError::Encoder { first, reason })?.embeds;
+        let secs = watch.elapsed_secs();
+        self.summary.times.encoding += secs;
+        let tokens: usize = patches.iter().map(|patches| patches.grid.patches()).sum();
+        self.pace = Some(tokens as f64 / secs.max(1e-3));
+        let watch = Stopwatch::start();
+        self.writer.add(&entries, &embeds)?;
+        self.summary.times.writing += watch.elapsed_secs();
+        self.summary.added += entries.len();
+        self.refuse(&refused)?;
+        self.next = next;
+        Ok(())
+    }
+
+    /// Writes down what cannot be read, so that it is not tried again until it changes.
+    fn refuse(&mut self, refused: &[Unreadable]) -> Result<(), IndexError> {
+        if !refused.is_empty() {
+            self.writer.refuse(refused)?;
+            self.summary.unreadable += refused.len();
+        }
+        Ok(())
+    }
+}
+
+impl How {
+    fn prepare(&self, index: usize, todo: &Todo) -> Result<Prepared, Unreadable> {
+        let refused = |reason: String| Unreadable { path: todo.below.clone(), state: todo.state, reason };
+        let watch = Stopwatch::start();
+        let limits = Limits::current();
+        if todo.state.bytes > limits.encoded_image_bytes {
+            let Limits { encoded_image_bytes, .. } = limits;
+            return Err(refused(format!("the file has {} bytes, more than the {encoded_image_bytes} of a picture", todo.state.bytes)));
+        }
+        let bytes = fs::read(&todo.path).map_err(|error| refused(error.to_string()))?;
+        let decoded = decode(&bytes, &limits).map_err(|error| refused(error.to_string()))?;
+        let decoding = watch.elapsed_secs();
+        let watch = Stopwatch::start();
+        let patches = preprocess(&decoded.pixels, &self.vision, self.max_num_patches, self.resampling);
+        let patches = patches.map_err(|error| refused(error.to_string()))?;
+        let size = [decoded.pixels.height(), decoded.pixels.width()];
+        let thumbnail = thumbnail(&decoded.pixels).map_err(refused)?;
+        Ok(Prepared { index, patches, size, thumbnail, warnings: decoded.warnings, decoding, resizing: watch.elapsed_secs() })
+    }
+}
+
+/// A small JPEG of a picture.
+fn thumbnail(pixels: &RgbImage) -> Result<Vec<u8>, String> {
+    let small = preview(pixels, THUMBNAIL_SIDE);
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY).encode_image(&*small).map_err(|error| error.to_string())?;
+    Ok(jpeg)
+}
+
+/// The path below a folder as the index knows it, with `/` on every system.
+fn below(root: &Path, path: &Path) -> Option<String> {
+    Some(path.strip_prefix(root).unwrap_or(path).to_str()?.replace(MAIN_SEPARATOR_STR, "/"))
+}
