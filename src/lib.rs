@@ -34,7 +34,7 @@ pub mod engine;
 #[cfg(feature = "gpu")]
 pub mod gpu;
 pub mod image;
-#[cfg(all(feature = "index", not(target_family = "wasm")))]
+#[cfg(feature = "index")]
 pub mod index;
 pub mod kernels;
 pub mod limits;

@@ -423,3 +423,161 @@ fn messages_have_the_form_that_the_page_knows() {
     let parsed: Reply = serde_json::from_str(reply).unwrap();
     assert_eq!((failure(&parsed).kind, serde_json::to_string(&parsed).unwrap().as_str()), (FailureKind::Cancelled, reply));
 }
+
+#[cfg(all(feature = "index", feature = "demo-model"))]
+mod collections {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use polyglance::engine::thread::Files;
+    use polyglance::engine::{Hits, Indexed, Search};
+
+    use super::*;
+
+    /// The samples in a folder of their own, a broken file among them, and a shelf that is empty.
+    struct Library(tempfile::TempDir);
+
+    struct OnShelf(PathBuf);
+
+    impl Loader for OnShelf {
+        async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
+            Files.open(source, report).await
+        }
+
+        fn index_folder(&self) -> Option<PathBuf> {
+            Some(self.0.clone())
+        }
+    }
+
+    impl Library {
+        fn new() -> Self {
+            let library = Self(tempfile::tempdir().unwrap());
+            fs::create_dir_all(library.root().join("below")).unwrap();
+            let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
+            for (number, file) in fs::read_dir(samples).unwrap().enumerate() {
+                let file = file.unwrap();
+                let folder = if number % 2 == 0 { library.root() } else { library.root().join("below") };
+                fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+            }
+            fs::write(library.root().join("torn.jpg"), "no picture").unwrap();
+            library
+        }
+
+        fn root(&self) -> PathBuf {
+            self.0.path().join("My pictures - 2024")
+        }
+
+        fn app(&self) -> App<OnShelf> {
+            let shelf = self.0.path().join("shelf");
+            let mut app = App::new(move || OnShelf(shelf.clone()));
+            let demo = OpenModel { source: ModelSource::Demo, device: "cpu".to_owned(), precision: "f32".to_owned() };
+            app.ask(Job::Open(demo), Vec::new());
+            app
+        }
+
+        fn index(&self, app: &mut App<OnShelf>) -> Indexed {
+            let root = self.root().display().to_string();
+            match app.ask(Job::Index { root }, Vec::new()).news {
+                News::Indexed(indexed) => *indexed,
+                news => panic!("{news:?}"),
+            }
+        }
+    }
+
+    fn search(app: &mut App<OnShelf>, collection: &str, query: &str) -> Reply {
+        let search = Search { collection: collection.to_owned(), query: query.to_owned(), count: 100, within: None };
+        app.ask(Job::Search(search), Vec::new())
+    }
+
+    fn hits(app: &mut App<OnShelf>, collection: &str, query: &str) -> Vec<String> {
+        match search(app, collection, query).news {
+            News::Hits(Hits { hits, .. }) => {
+                hits.into_iter().map(|hit| hit.path.trim_start_matches("below/").trim_end_matches(".jpg").to_owned()).collect()
+            }
+            news => panic!("{news:?}"),
+        }
+    }
+
+    #[test]
+    fn a_folder_is_indexed_searched_and_forgotten() {
+        let library = Library::new();
+        let mut app = library.app();
+        let indexed = library.index(&mut app);
+        let name = indexed.collection.name.clone();
+        assert_eq!((indexed.added, indexed.gone, indexed.collection.pictures), (12, 0, 12));
+        assert_eq!((indexed.unreadable.len(), indexed.unreadable[0].0.as_str()), (1, "torn.jpg"));
+        assert!(indexed.left_out.contains("samples.json"), "{}", indexed.left_out);
+        assert_eq!(app.ask(Job::Collections, Vec::new()).news, News::Collections(vec![indexed.collection.clone()]));
+
+        assert_eq!(hits(&mut app, &name, "замок")[0], "castle");
+        assert_eq!(hits(&mut app, &name, "  ").len(), 12, "without a query everything is shown");
+        // A picture of the folder, by its path below it and by its whole path; one from elsewhere.
+        let root = library.root();
+        let key = if root.join("key.jpg").exists() { "key.jpg" } else { "below/key.jpg" };
+        let elsewhere = library.0.path().join("elsewhere.jpg");
+        fs::copy(root.join(key), &elsewhere).unwrap();
+        for query in [format!("./{key}"), format!("\"{}\"", root.join(key).display()), elsewhere.display().to_string()] {
+            assert_eq!(hits(&mut app, &name, &query)[0], "key", "{query}");
+        }
+        for (query, reason) in [("red + ", "empty"), ("./none.jpg", "none.jpg"), ("key - key", "cancel")] {
+            let message = failure(&search(&mut app, &name, query)).message.clone();
+            assert!(message.contains(reason), "{message}");
+        }
+
+        let thumbnails = Job::Thumbnails { collection: name.clone(), paths: vec![key.to_owned(), "none".to_owned()] };
+        let Reply { news: News::Thumbnails { sizes }, bulk, .. } = app.ask(thumbnails, Vec::new()) else { panic!("no thumbnails") };
+        assert!(sizes[0][0] > 50 && sizes[1] == [0, 0] && bulk.len() == sizes[0][0] * sizes[0][1] * 3, "{sizes:?}");
+        let look = |path: &str| Job::Look { collection: name.clone(), path: path.to_owned(), preview_side: 100 };
+        let Reply { news: News::Image(info), bulk, .. } = app.ask(look(key), Vec::new()) else { panic!("no picture") };
+        assert!(info.preview.iter().max() == Some(&100) && bulk.len() == info.preview[0] * info.preview[1] * 3, "{info:?}");
+        for path in ["../elsewhere.jpg", "/etc/hostname"] {
+            assert!(failure(&app.ask(look(path), Vec::new())).message.contains("not below"));
+        }
+
+        app.open(&model("naflex"));
+        let message = failure(&search(&mut app, &name, "замок")).message.clone();
+        assert!(message.contains("indexed with demo"), "{message}");
+        assert_eq!(app.ask(Job::DeleteCollection { name: name.clone() }, Vec::new()).news, News::Done);
+        assert_eq!(app.ask(Job::Collections, Vec::new()).news, News::Collections(Vec::new()));
+        assert_eq!(fs::read_dir(library.0.path().join("shelf")).unwrap().count(), 0);
+        assert!(root.join(key).exists(), "pictures are nobody's to delete");
+    }
+
+    #[test]
+    fn an_update_gives_way_goes_on_and_mends_what_is_damaged() {
+        let library = Library::new();
+        for copy in 0..400 {
+            fs::copy(library.root().join("torn.jpg"), library.root().join(format!("torn-{copy}.jpg"))).unwrap();
+        }
+        let file = fs::read_dir(library.root())
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .find(|path| path.file_name().unwrap() != "torn.jpg" && path.is_file() && path.metadata().unwrap().len() > 2_000);
+        for copy in 0..300 {
+            fs::copy(file.as_ref().unwrap(), library.root().join(format!("copy-{copy}.jpg"))).unwrap();
+        }
+        let mut app = library.app();
+        let root = library.root().display().to_string();
+        let mut turns = 0;
+        let indexed = loop {
+            let id = app.client.send(Job::Index { root: root.clone() }, Vec::new());
+            let tokens = app.client.send(Job::Tokenize { texts: vec!["a".to_owned()] }, Vec::new());
+            assert!(matches!(app.answer(tokens).news, News::Texts(_)));
+            turns += 1;
+            match app.answer(id).news {
+                News::Indexed(indexed) => break indexed,
+                News::Failed(failure) => assert_eq!(failure.kind, FailureKind::Cancelled, "{failure}"),
+                news => panic!("{news:?}"),
+            }
+        };
+        assert!(turns > 1, "others had to wait");
+        assert_eq!((indexed.added, indexed.collection.pictures, indexed.unreadable.len()), (312, 312, 401));
+
+        let shelf = library.0.path().join("shelf");
+        fs::write(shelf.join(format!("{}.index", indexed.collection.name)), "not an index").unwrap();
+        let mut app = library.app();
+        assert_eq!(app.ask(Job::Collections, Vec::new()).news, News::Collections(Vec::new()));
+        let again = library.index(&mut app);
+        assert!(again.rebuilt.is_some() && again.collection.pictures == 312, "{again:?}");
+    }
+}

@@ -323,6 +323,7 @@ fn opening_text(desk: &Desk) -> String {
         Step::VisionTower => Text::StageVision,
         Step::TextTower => Text::StageTextTower,
         Step::Texts => Text::StageTexts,
+        Step::Pictures => Text::StagePictures,
         Step::Image => Text::StageImage,
     };
     format!("{}: {}{}", desk.text(Text::Loading), desk.text(step), amount(progress))

@@ -107,6 +107,7 @@ strings! {
     StageVision: "preparing the vision tower", "画像タワーを準備中";
     StageTextTower: "preparing the text tower", "テキストタワーを準備中";
     StageTexts: "encoding texts", "テキストを計算中";
+    StagePictures: "encoding pictures", "画像を計算中";
     StageImage: "encoding the picture", "画像を計算中";
     DeviceHint: "Where the model computes, and in which precision", "モデルを計算する場所と精度";
     TableComing: "the table of words is being downloaded", "単語の表をダウンロード中";

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use polyglance::index::{FileKind, LeftOut, Listing};
+use polyglance::index::{FileKind, LeftOut, Listing, read_picture};
 
 use super::UsageError;
 use super::console;
@@ -37,16 +37,12 @@ impl Picture {
     /// The encoded picture.
     ///
     /// # Errors
-    /// The file cannot be read, or has more than `limit` bytes.
-    pub(crate) fn read(&self, limit: u64) -> Result<Cow<'static, [u8]>> {
-        if let Some(bytes) = self.built_in {
-            return Ok(Cow::Borrowed(bytes));
+    /// The file cannot be read, or is larger than a picture may be.
+    pub(crate) fn read(&self) -> Result<Cow<'static, [u8]>> {
+        match self.built_in {
+            Some(bytes) => Ok(Cow::Borrowed(bytes)),
+            None => Ok(Cow::Owned(read_picture(&self.path)?)),
         }
-        let bytes = std::fs::metadata(&self.path)?.len();
-        if bytes > limit {
-            bail!("the file has {bytes} bytes, more than the {limit} of a picture");
-        }
-        Ok(Cow::Owned(std::fs::read(&self.path)?))
     }
 }
 

@@ -61,7 +61,7 @@ impl Preprocessing {
     /// Reads and decodes one picture. An error begins with its path.
     pub(crate) fn decode(&self, picture: &Picture) -> Result<DecodedImage> {
         let limits = Limits::current();
-        let decode = || Ok::<_, anyhow::Error>(image::decode(&picture.read(limits.encoded_image_bytes)?, &limits)?);
+        let decode = || Ok::<_, anyhow::Error>(image::decode(&picture.read()?, &limits)?);
         decode().with_context(|| picture.path.display().to_string())
     }
 

@@ -208,7 +208,7 @@ fn deliver(paths: &[PathBuf], say: &dyn Fn(Arrival)) {
     };
     for picture in found.pictures {
         let name = picture.path.file_name().unwrap_or(picture.path.as_os_str()).to_string_lossy().into_owned();
-        say(match picture.read(Limits::current().encoded_image_bytes) {
+        say(match picture.read() {
             Ok(bytes) => Arrival::Picture { name, bytes: bytes.into_owned() },
             Err(error) => Arrival::Failed(format!("{}: {error:#}", picture.path.display())),
         });

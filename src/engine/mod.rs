@@ -10,7 +10,11 @@
 
 mod cache;
 mod client;
+#[cfg(feature = "index")]
+mod collections;
 mod protocol;
+#[cfg(feature = "index")]
+mod retrieval;
 mod service;
 #[cfg(not(target_family = "wasm"))]
 pub mod thread;
@@ -19,7 +23,8 @@ pub mod worker;
 
 pub use client::{Client, Incoming, Transport};
 pub use protocol::{
-    AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, PROTOCOL,
-    Progress, Reply, Request, Scores, Stage, Stored, StoredModel, Table, TextInfo, ViewJob, ViewOf,
+    AddImage, Classify, Collection, EmbedImage, Failure, FailureKind, Hit, Hits, ImageForm, ImageInfo, Indexed, Job, ModelInfo,
+    ModelSource, News, OpenModel, PROTOCOL, Progress, Reply, Request, Scores, Search, Stage, Stored, StoredModel, Table, TextInfo, ViewJob,
+    ViewOf,
 };
 pub use service::{Answer, Loader, Report, Service};

@@ -1,10 +1,14 @@
 //! What an app and the engine say to each other: `{id, generation, kind, body}`, in JSON where it leaves the process. Bulk data
 //! (files, pixels, maps) travels beside a message, never in it.
 
+mod collections;
+
+pub use self::collections::{Collection, Hit, Hits, Indexed, Search};
+
 use serde::{Deserialize, Serialize};
 
 /// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// From the app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,11 +79,49 @@ pub enum Job {
         /// The name that opens it: `owner/name`, and `@revision` unless that is `main`.
         name: String,
     },
+    /// Tells which folders were indexed. Answer: [`News::Collections`].
+    Collections,
+    /// Brings the index of a folder up to date, with the open model; makes one if there is none. It gives way to other jobs: then it answers
+    /// [`FailureKind::Cancelled`], and goes on where it stopped when it is asked for again. Answer: [`News::Indexed`].
+    Index {
+        /// The folder.
+        root: String,
+    },
+    /// Looks for pictures. Answer: [`News::Hits`].
+    Search(Search),
+    /// Small pictures. Answer: [`News::Thumbnails`] with their RGB pixels, one after another, as bulk.
+    Thumbnails {
+        /// Name of the collection.
+        collection: String,
+        /// Paths below its folder.
+        paths: Vec<String>,
+    },
+    /// Reads a picture from the folder of a collection, for people to look at: it is not kept. Answer: [`News::Image`] with the preview's RGB pixels as bulk.
+    Look {
+        /// Name of the collection.
+        collection: String,
+        /// Path below its folder.
+        path: String,
+        /// Side of the square that the preview has to fit into.
+        preview_side: usize,
+    },
+    /// Deletes an index. The pictures stay. Answer: [`News::Done`].
+    DeleteCollection {
+        /// Its name.
+        name: String,
+    },
     /// Stops another job as soon as possible; that one answers [`FailureKind::Cancelled`]. No answer of its own.
     Cancel {
         /// The other job's id.
         job: u64,
     },
+}
+
+impl Job {
+    /// Whether it may take minutes, and makes room for others once it has got on.
+    pub fn gives_way(&self) -> bool {
+        matches!(self, Self::FetchTable | Self::Index { .. })
+    }
 }
 
 /// Where a model comes from.
@@ -251,6 +293,17 @@ pub enum News {
     Texts(Vec<TextInfo>),
     /// What was downloaded.
     Stored(Stored),
+    /// Folders that were indexed.
+    Collections(Vec<Collection>),
+    /// An index is up to date.
+    Indexed(Box<Indexed>),
+    /// Pictures that were found.
+    Hits(Hits),
+    /// Small pictures. Bulk: their RGB pixels.
+    Thumbnails {
+        /// Height and width of each, in the order of the request; zeros for what there is none of.
+        sizes: Vec<[usize; 2]>,
+    },
     /// Done; there is nothing more to say.
     Done,
     /// It did not work.
@@ -284,6 +337,8 @@ pub enum Stage {
     Texts,
     /// Encoding a picture.
     Image,
+    /// Encoding the pictures of a folder.
+    Pictures,
 }
 
 /// How far a job is.
@@ -291,7 +346,7 @@ pub enum Stage {
 pub struct Progress {
     /// What it is busy with.
     pub stage: Stage,
-    /// Bytes of a download or a check, texts, or steps.
+    /// Bytes of a download or a check, texts, pictures, or steps.
     pub done: u64,
     /// The same when it is finished.
     pub total: u64,

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use image::RgbImage;
 
 use super::cache::Cache;
+#[cfg(feature = "index")]
+use super::collections::Collections;
 use super::protocol::{
     AddImage, Classify, EmbedImage, Failure, FailureKind, ImageForm, ImageInfo, Job, ModelInfo, ModelSource, News, OpenModel, Progress,
     Scores, Stage, Stored, Table, TextInfo, ViewJob, ViewOf,
@@ -26,6 +28,12 @@ use crate::weights::Checkpoint;
 pub trait Loader {
     /// Opens a model, and tells where its token table is.
     fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> impl Future<Output = Result<(Checkpoint, Table), Failure>>;
+
+    /// Where indexes of folders are kept; nowhere if this says nothing.
+    #[cfg(feature = "index")]
+    fn index_folder(&self) -> Option<std::path::PathBuf> {
+        None
+    }
 
     /// Lets go of the model that was opened last: nobody uses it.
     fn close(&mut self) {}
@@ -108,21 +116,26 @@ impl From<News> for Answer {
 /// A model, pictures, and what is known of them.
 pub struct Service<L> {
     loader: L,
-    open: Option<Open>,
+    pub(super) open: Option<Open>,
     images: HashMap<u64, RgbImage>,
+    #[cfg(feature = "index")]
+    pub(super) collections: Option<Collections>,
 }
 
 /// Bytes of embeddings and features that are kept.
 const CACHE_BYTES: usize = 64 << 20;
 
-struct Open {
-    info: ModelInfo,
+pub(super) struct Open {
+    pub(super) info: ModelInfo,
     checkpoint: Arc<Checkpoint>,
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     tokenizer: Option<Tokenizer>,
     texts: Cache<String, Vec<f32>>,
     embeds: Cache<(u64, Option<usize>), Vec<f32>>,
     features: Cache<FeatureKey, (PatchFeatures, Vec<usize>)>,
+    /// Embeddings of pictures on the disk that were looked for.
+    #[cfg(feature = "index")]
+    pub(super) files: Cache<std::path::PathBuf, Vec<f32>>,
 }
 
 /// What features are of.
@@ -137,7 +150,13 @@ struct FeatureKey {
 impl<L: Loader> Service<L> {
     /// Without a model.
     pub fn new(loader: L) -> Self {
-        Self { loader, open: None, images: HashMap::new() }
+        Self {
+            #[cfg(feature = "index")]
+            collections: loader.index_folder().map(Collections::new),
+            loader,
+            open: None,
+            images: HashMap::new(),
+        }
     }
 
     /// Does a job.
@@ -161,9 +180,21 @@ impl<L: Loader> Service<L> {
             Job::Tokenize { texts } => self.tokenize(&texts).await.map(|infos| News::Texts(infos).into()),
             Job::Stored => Ok(News::Stored(self.loader.stored().await?).into()),
             Job::DeleteStored { name } => self.loader.delete(&name).await.map(|()| News::Done.into()),
+            job @ (Job::Collections
+            | Job::Index { .. }
+            | Job::Search(_)
+            | Job::Thumbnails { .. }
+            | Job::Look { .. }
+            | Job::DeleteCollection { .. }) => self.retrieve(job, report).await,
             // Whoever runs the service looks at these before it does.
             Job::Cancel { .. } => Ok(News::Done.into()),
         }
+    }
+
+    /// No folder can be indexed here.
+    #[cfg(not(feature = "index"))]
+    async fn retrieve(&mut self, _job: Job, _report: &mut Report<'_>) -> Result<Answer, Failure> {
+        Err(input("this build does not index folders; the desktop program does"))
     }
 
     async fn open(&mut self, request: OpenModel, report: &mut Report<'_>) -> Result<ModelInfo, Failure> {
@@ -192,6 +223,8 @@ impl<L: Loader> Service<L> {
             texts: Cache::new(CACHE_BYTES),
             embeds: Cache::new(CACHE_BYTES),
             features: Cache::new(CACHE_BYTES),
+            #[cfg(feature = "index")]
+            files: Cache::new(CACHE_BYTES),
         };
         open.warm_up(report).await?;
         // Only now is it sure where it runs.
@@ -423,7 +456,7 @@ impl Open {
     }
 
     /// Embeddings of texts, `[texts, dim]`. Only texts that are new are encoded.
-    async fn embed_texts(&mut self, texts: &[String], report: &mut Report<'_>) -> Result<Vec<f32>, Failure> {
+    pub(super) async fn embed_texts(&mut self, texts: &[String], report: &mut Report<'_>) -> Result<Vec<f32>, Failure> {
         // Beside the cache, which may forget some while others are encoded.
         let mut known: HashMap<&String, Vec<f32>> = HashMap::new();
         let mut missing = Vec::new();
@@ -492,14 +525,14 @@ fn device_line(encoder: &Encoder) -> (String, Option<String>) {
     (DeviceDescription { reason: None, ..device.clone() }.to_string(), device.reason.clone())
 }
 
-fn no_model() -> Failure {
+pub(super) fn no_model() -> Failure {
     Failure::new(FailureKind::NoModel, "no model is open; open one first")
 }
 
-fn input(error: impl ToString) -> Failure {
+pub(super) fn input(error: impl ToString) -> Failure {
     Failure::new(FailureKind::Input, error)
 }
 
-fn model(error: impl ToString) -> Failure {
+pub(super) fn model(error: impl ToString) -> Failure {
     Failure::new(FailureKind::Model, error)
 }

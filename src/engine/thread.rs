@@ -3,13 +3,14 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::client::{Incoming, Transport};
 use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request, Stored, Table};
 use super::service::{Answer, Loader, Report, Service};
-use crate::platform::{block_on, spawn};
+use crate::platform::{Stopwatch, block_on, spawn};
 use crate::weights::Checkpoint;
 
 /// Carries messages to a thread of their own and back.
@@ -17,6 +18,7 @@ pub struct Thread<L = Files> {
     incoming: (Sender<Incoming>, Receiver<Incoming>),
     requests: Sender<Request>,
     cancelled: Cancelled,
+    waiting: Arc<AtomicUsize>,
     wake: Wake,
     loader: Arc<dyn Fn() -> L + Send + Sync>,
 }
@@ -38,7 +40,8 @@ impl<L> Thread<L> {
     pub fn with_loader(wake: impl Fn() + Send + Sync + 'static, loader: impl Fn() -> L + Send + Sync + 'static) -> Self {
         // Whatever is sent before the first start is lost, and nothing is.
         let (requests, _) = channel();
-        Self { incoming: channel(), requests, cancelled: Cancelled::default(), wake: Arc::new(wake), loader: Arc::new(loader) }
+        let (cancelled, waiting) = Default::default();
+        Self { incoming: channel(), requests, cancelled, waiting, wake: Arc::new(wake), loader: Arc::new(loader) }
     }
 }
 
@@ -47,9 +50,14 @@ impl<L: Loader + 'static> Transport for Thread<L> {
         let (sender, requests) = channel();
         // Dropping its sender ends the thread before, if it still lives, after the job it is at.
         self.requests = sender;
-        self.cancelled = Cancelled::default();
-        let worker =
-            Worker { generation, cancelled: Arc::clone(&self.cancelled), outgoing: self.incoming.0.clone(), wake: Arc::clone(&self.wake) };
+        (self.cancelled, self.waiting) = Default::default();
+        let worker = Worker {
+            generation,
+            cancelled: Arc::clone(&self.cancelled),
+            waiting: Arc::clone(&self.waiting),
+            outgoing: self.incoming.0.clone(),
+            wake: Arc::clone(&self.wake),
+        };
         let loader = Arc::clone(&self.loader);
         if let Err(error) = spawn("engine", move || worker.run(&requests, loader())) {
             let reason = format!("its thread could not be started: {error}");
@@ -63,6 +71,7 @@ impl<L: Loader + 'static> Transport for Thread<L> {
             self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
             return;
         }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         // A thread that is gone has said so, and the client repeats what it did not answer.
         let _ = self.requests.send(request);
     }
@@ -72,10 +81,15 @@ impl<L: Loader + 'static> Transport for Thread<L> {
     }
 }
 
+/// A job that gives way to others goes on for this long at least, so that it gets on whatever else is asked for.
+const TURN_SECS: f64 = 0.1;
+
 /// The other end of one generation.
 struct Worker {
     generation: u32,
     cancelled: Cancelled,
+    /// Requests that it has not begun.
+    waiting: Arc<AtomicUsize>,
     outgoing: Sender<Incoming>,
     wake: Wake,
 }
@@ -85,7 +99,11 @@ impl Worker {
         self.say(0, News::Greeting { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() }.into());
         let mut service = Service::new(loader);
         for Request { id, job, bulk, .. } in requests {
-            let is_cancelled = || self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            let (watch, can_wait) = (Stopwatch::start(), job.gives_way());
+            let gives_way = || can_wait && watch.elapsed_secs() > TURN_SECS && self.waiting.load(Ordering::Relaxed) > 0;
+            let is_unwanted = || self.cancelled.lock().unwrap_or_else(PoisonError::into_inner).contains(&id);
+            let is_cancelled = || is_unwanted() || gives_way();
             let mut say = |progress| self.say(id, News::Progress(progress).into());
             let done = catch_unwind(AssertUnwindSafe(|| {
                 let mut report = Report::new(&mut say, &is_cancelled);
@@ -134,6 +152,11 @@ impl Loader for Files {
                 Err(Failure::new(FailureKind::Input, format!("only a page opens {name} without its token table; open it whole")))
             }
         }
+    }
+
+    #[cfg(feature = "index")]
+    fn index_folder(&self) -> Option<std::path::PathBuf> {
+        Some(crate::platform::data_folder()?.join("indexes"))
     }
 
     /// The released checkpoints in the cache. It is the Python tools' as well: other models there are nobody's business, and deleting is theirs.

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use image::ImageFormat;
 
 use super::left_out::{LeftOut, extension};
-use crate::image::{ExtensionSupport, UnsupportedFormat, extension_support};
+use crate::image::{ExtensionSupport, ImageError, UnsupportedFormat, extension_support};
+use crate::limits::Limits;
 
 /// Files that seem to be pictures, in the order of their paths, and what was found besides.
 #[derive(Debug, Default)]
@@ -66,6 +67,18 @@ impl FileKind {
             (ExtensionSupport::NotAnImage, None) => Self::Other,
         }
     }
+}
+
+/// The encoded picture in a file.
+///
+/// # Errors
+/// It cannot be read, or is larger than a picture may be.
+pub fn read_picture(path: &Path) -> std::io::Result<Vec<u8>> {
+    let (bytes, limit) = (fs::metadata(path)?.len(), Limits::current().encoded_image_bytes);
+    if bytes > limit {
+        return Err(std::io::Error::other(ImageError::FileTooLarge { bytes, limit }));
+    }
+    fs::read(path)
 }
 
 /// The decodable format that the first bytes are of.

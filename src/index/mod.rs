@@ -15,14 +15,16 @@ mod left_out;
 mod query;
 mod reader;
 mod schema;
+mod shelf;
 mod update;
 mod writer;
 
 pub use error::IndexError;
-pub use folder::{FileKind, Listing};
+pub use folder::{FileKind, Listing, read_picture};
 pub use left_out::{LeftOut, plural};
 pub use query::{Query, QueryError, Subject, Term};
 pub use reader::{Found, Reader, Results};
 pub use schema::{Entry, FileState, Stamp, Unreadable};
+pub use shelf::Shelf;
 pub use update::{Event, Summary, Times, Update, UpdateError};
 pub use writer::{Writer, delete};

@@ -33,7 +33,7 @@ pub enum Subject {
 pub struct QueryError(String);
 
 impl Query {
-    /// Reads a query. Signs stand between spaces, a weight before a colon and a space; what begins with `./`, `../` or `/` is a picture. A text with
+    /// Reads a query. Signs stand between spaces, a weight before a colon and a space; what begins with `./`, `../` or `/` is a picture. What has
     /// signs of its own stands in quotes.
     ///
     /// # Errors
@@ -83,14 +83,12 @@ fn term(text: &str) -> Result<(f32, Subject, &str), QueryError> {
     let (subject, rest) = match text.strip_prefix('"') {
         Some(quoted) => {
             let (inside, after) = quoted.split_once('"').ok_or_else(|| QueryError(format!("the quote at {text} does not end")))?;
-            (Subject::Text(inside.to_owned()), after)
+            (subject(inside), after)
         }
         None => {
             let end = [" + ", " - "].iter().filter_map(|mark| text.find(mark)).min().unwrap_or(text.len());
             let (own, rest) = text.split_at(end);
-            let own = own.trim().to_owned();
-            let is_path = ["./", "../", "/"].iter().any(|start| own.starts_with(start));
-            (if is_path { Subject::Picture(own) } else { Subject::Text(own) }, rest)
+            (subject(own.trim()), rest)
         }
     };
     let is_unfinished = rest.is_empty() && ["+", "-"].iter().any(|mark| text.split(' ').next_back() == Some(*mark));
@@ -98,6 +96,11 @@ fn term(text: &str) -> Result<(f32, Subject, &str), QueryError> {
         return Err(QueryError("a part of the query is empty; write it as: red car + ./sketch.png - people".to_owned()));
     }
     Ok((weight, subject, rest.trim_start()))
+}
+
+fn subject(text: &str) -> Subject {
+    let is_path = ["./", "../", "/"].iter().any(|start| text.starts_with(start));
+    if is_path { Subject::Picture(text.to_owned()) } else { Subject::Text(text.to_owned()) }
 }
 
 /// What follows a sign, and the sign.
@@ -128,6 +131,7 @@ mod tests {
         assert_eq!(read("2: red car + ./sketch.png - people"), sum.map(|(weight, subject)| (weight, subject.to_owned())));
         assert_eq!(read("- 0.5: night"), [(-0.5, r#"Text("night")"#.to_owned())]);
         assert_eq!(read(r#""a + b" - well-known"#), [(1.0, r#"Text("a + b")"#.to_owned()), (-1.0, r#"Text("well-known")"#.to_owned())]);
+        assert_eq!(read(r#""./a - b.jpg""#), [(1.0, r#"Picture("./a - b.jpg")"#.to_owned())]);
         assert_eq!(read("time: 3: 45"), [(1.0, r#"Text("time: 3: 45")"#.to_owned())]);
     }
 

@@ -9,8 +9,10 @@ use memmap2::Mmap;
 use redb::{ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::schema::{
-    FILES, META, MODE, PICTURES, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE, check_format, database, meta, thumbnails_path, vectors_path,
+    FILES, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE, check_format, database, meta, thumbnails_path,
+    vectors_path,
 };
+use super::shelf::is_below;
 use super::{FileState, IndexError, Unreadable};
 use crate::kernels::scores_top_k::{ScoresTopK, Table};
 
@@ -134,6 +136,44 @@ impl Reader {
         Ok(all)
     }
 
+    /// The first pictures in the order of their paths; their scores are 0.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn first(&self, count: usize) -> Result<Results, IndexError> {
+        let read = || -> Result<_, redb::Error> {
+            let transaction = self.database.begin_read()?;
+            let (files, pictures) = (transaction.open_table(FILES)?, transaction.open_table(PICTURES)?);
+            let mut found = Vec::with_capacity(count);
+            for entry in files.iter()?.take(count) {
+                let (path, state) = entry?;
+                let size = pictures.get(state.value().3)?.map_or([0, 0], |picture| size(picture.value()));
+                found.push(Found { path: path.value().to_owned(), score: 0.0, size });
+            }
+            Ok(Results { found, compared: files.len()? as usize, ordinary: 0.0 })
+        };
+        read().map_err(|error| database(&self.path, error))
+    }
+
+    /// Where a picture is, by its path below the folder; nothing for a path that leads out of it.
+    pub fn locate(&self, picture: &str) -> Option<PathBuf> {
+        is_below(Path::new(picture)).then(|| Path::new(&self.stamp.root).join(picture))
+    }
+
+    /// Bytes of all its files.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn bytes(&self) -> Result<u64, IndexError> {
+        let generation = self.snapshot()?.space.generation;
+        let files = [self.path.clone(), vectors_path(&self.path, generation), thumbnails_path(&self.path, generation)];
+        let bytes = |file: &PathBuf| {
+            let metadata = std::fs::metadata(file);
+            metadata.map(|metadata| metadata.len()).map_err(|reason| IndexError::Io { action: "read", file: file.clone(), reason })
+        };
+        files.iter().map(bytes).sum()
+    }
+
     fn row(&self, transaction: &ReadTransaction, picture: &str) -> Result<Option<u32>, IndexError> {
         let files = transaction.open_table(FILES).map_err(|error| database(&self.path, error))?;
         let row = files.get(picture).map_err(|error| database(&self.path, error))?.map(|state| state.value().3);
@@ -163,11 +203,7 @@ impl Reader {
                 if found.len() < count
                     && let Some(path) = paths.get(hit.row).map_err(failed)?
                 {
-                    let size = pictures
-                        .get(hit.row)
-                        .map_err(failed)?
-                        .map(|picture| picture.value())
-                        .map_or([0, 0], |(_, _, height, width)| [height, width]);
+                    let size = pictures.get(hit.row).map_err(failed)?.map_or([0, 0], |picture| size(picture.value()));
                     found.push(Found { path: path.value().to_owned(), score: hit.score, size });
                 }
             }
@@ -202,6 +238,11 @@ struct Snapshot {
     transaction: ReadTransaction,
     vectors: Mmap,
     space: Space,
+}
+
+/// Height and width.
+fn size((_, _, height, width): PictureRow) -> [u32; 2] {
+    [height, width]
 }
 
 /// The median score of pictures that are spread over the whole index. Rows of files that are gone are as good as others for that.

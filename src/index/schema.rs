@@ -52,10 +52,10 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// How an index of `root`, an absolute path, is made with a model that is called `model`.
+    /// How an index of the folder `root` is made with a model that is called `model`.
     ///
     /// # Errors
-    /// The path is not valid Unicode.
+    /// There is no such folder, or its path is not valid Unicode.
     pub fn new(
         root: &Path,
         model: &str,
@@ -63,11 +63,13 @@ impl Stamp {
         max_num_patches: Option<usize>,
         resampling: Resampling,
     ) -> Result<Self, IndexError> {
-        let no_unicode = || std::io::Error::other("its path is not valid Unicode");
+        let refused = |reason| IndexError::Io { action: "index", file: root.to_owned(), reason };
+        let whole = std::fs::canonicalize(root).map_err(refused)?;
+        let whole = whole.to_str().ok_or_else(|| refused(std::io::Error::other("its path is not valid Unicode")))?;
         let vision = config.vision;
         let is_naflex = matches!(vision.geometry, VisionGeometry::NaFlex { .. });
         Ok(Self {
-            root: root.to_str().ok_or_else(|| IndexError::Io { action: "index", file: root.to_owned(), reason: no_unicode() })?.to_owned(),
+            root: whole.to_owned(),
             model: model.to_owned(),
             dim: config.embedding_dim(),
             max_num_patches: is_naflex.then(|| max_num_patches.unwrap_or(vision.preprocessing.max_num_patches)),
@@ -150,6 +152,13 @@ pub(super) fn thumbnails_path(index: &Path, generation: u64) -> PathBuf {
     beside(index, "thumbnails", generation)
 }
 
+/// Whether a file of this name belongs to an index of that name.
+pub(super) fn is_beside(name: &str, index: &str) -> bool {
+    let mark = name.strip_prefix(index).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
+    let generation = ["vectors-", "thumbnails-"].iter().find_map(|what| mark.strip_prefix(what));
+    generation.is_some_and(|generation| generation.parse::<u64>().is_ok())
+}
+
 fn beside(index: &Path, what: &str, generation: u64) -> PathBuf {
     let mut name = index.as_os_str().to_owned();
     name.push(format!(".{what}-{generation}"));
@@ -162,6 +171,10 @@ pub(super) fn database(file: &Path, error: impl Into<redb::Error>) -> IndexError
     match error.into() {
         redb::Error::DatabaseAlreadyOpen => {
             IndexError::Database { file, reason: "another process is writing it; wait until that is done".to_owned() }
+        }
+        // Another file, or one whose first bytes are gone.
+        redb::Error::Io(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
+            IndexError::Damaged { file, reason: reason.to_string() }
         }
         redb::Error::Io(reason) => IndexError::Io { action: "open", file, reason },
         redb::Error::Corrupted(reason) => IndexError::Damaged { file, reason },

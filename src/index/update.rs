@@ -9,7 +9,7 @@ use std::sync::Arc;
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::folder::Listing;
+use super::folder::{Listing, read_picture};
 use super::left_out::LeftOut;
 use super::{Entry, FileState, IndexError, Unreadable, Writer};
 use crate::config::VisionConfig;
@@ -316,13 +316,8 @@ impl How {
     fn prepare(&self, index: usize, todo: &Todo) -> Result<Prepared, Unreadable> {
         let refused = |reason: String| Unreadable { path: todo.below.clone(), state: todo.state, reason };
         let watch = Stopwatch::start();
-        let limits = Limits::current();
-        if todo.state.bytes > limits.encoded_image_bytes {
-            let Limits { encoded_image_bytes, .. } = limits;
-            return Err(refused(format!("the file has {} bytes, more than the {encoded_image_bytes} of a picture", todo.state.bytes)));
-        }
-        let bytes = fs::read(&todo.path).map_err(|error| refused(error.to_string()))?;
-        let decoded = decode(&bytes, &limits).map_err(|error| refused(error.to_string()))?;
+        let bytes = read_picture(&todo.path).map_err(|error| refused(error.to_string()))?;
+        let decoded = decode(&bytes, &Limits::current()).map_err(|error| refused(error.to_string()))?;
         let decoding = watch.elapsed_secs();
         let watch = Stopwatch::start();
         let patches = preprocess(&decoded.pixels, &self.vision, self.max_num_patches, self.resampling);

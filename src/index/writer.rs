@@ -11,7 +11,7 @@ use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::schema::{
     FILES, FORMAT, FORMAT_NOW, FileRow, FileState, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE,
-    check_format, database, meta, thumbnails_path, vectors_path,
+    check_format, database, is_beside, meta, thumbnails_path, vectors_path,
 };
 use super::{Entry, IndexError, Unreadable, reader};
 
@@ -229,20 +229,21 @@ impl Writer {
 /// # Errors
 /// It is being written, or the system refuses.
 pub fn delete(path: &Path) -> Result<(), IndexError> {
-    // The database goes first: without it the others are nothing, and with it an index without them would be damaged. Whoever writes it holds its lock.
-    let generation = {
-        let opened = redb::Builder::new().set_concurrency_mode(MODE).open(path).map_err(|error| database(path, error));
-        match opened {
-            Ok(opened) => space(path, &opened)?.generation,
-            // There is nothing in it to look up, and it shall go.
-            Err(IndexError::Damaged { .. }) => 0,
-            Err(error) => return Err(error),
-        }
-    };
+    // Whoever writes it holds its lock.
+    match redb::Builder::new().set_concurrency_mode(MODE).open(path).map_err(|error| database(path, error)) {
+        Ok(_) | Err(IndexError::Damaged { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    // The database goes first: without it the others are nothing, and with it an index without them would be damaged.
     remove_file(path)?;
-    for generation in generation.saturating_sub(1)..=generation + 1 {
-        remove_file(&vectors_path(path, generation))?;
-        remove_file(&thumbnails_path(path, generation))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let refused = |reason| IndexError::Io { action: "read", file: folder.to_owned(), reason };
+    for file in std::fs::read_dir(folder).map_err(refused)? {
+        let file = file.map_err(refused)?;
+        if is_beside(&file.file_name().to_string_lossy(), &name) {
+            remove_file(&file.path())?;
+        }
     }
     Ok(())
 }

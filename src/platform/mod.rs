@@ -18,6 +18,8 @@ pub(crate) use imp::wait_for_gpu;
 #[cfg(not(target_family = "wasm"))]
 mod read_ahead;
 
+#[cfg(all(feature = "index", not(target_family = "wasm")))]
+pub(crate) use imp::data_folder;
 #[cfg(not(target_family = "wasm"))]
 pub use imp::{block_on, spawn};
 #[cfg(all(feature = "gpu", not(target_family = "wasm")))]

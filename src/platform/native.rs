@@ -1,11 +1,9 @@
 //! Blocking by pollster, and the folder for what can be made again.
 
+#[cfg(any(feature = "gpu", feature = "index"))]
+use std::{env, path::PathBuf};
 #[cfg(feature = "gpu")]
-use std::{
-    env, fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{fs, io::Read, path::Path};
 
 use std::time::Instant;
 
@@ -35,16 +33,28 @@ pub(crate) fn wait_for_gpu(device: &wgpu::Device, submission: wgpu::SubmissionIn
 /// `polyglance` in the user's cache folder, made if it is missing. `None` if it cannot be, or nothing says where that is.
 #[cfg(feature = "gpu")]
 pub(crate) fn cache_folder() -> Option<PathBuf> {
+    let own = user_folder("Library/Caches", "XDG_CACHE_HOME", ".cache")?;
+    fs::create_dir_all(&own).ok().map(|()| own)
+}
+
+/// `polyglance` in the folder for what programs keep for the user, whether it is there or not. `None` if nothing says where that is.
+#[cfg(feature = "index")]
+pub(crate) fn data_folder() -> Option<PathBuf> {
+    user_folder("Library/Application Support", "XDG_DATA_HOME", ".local/share")
+}
+
+#[cfg(any(feature = "gpu", feature = "index"))]
+fn user_folder(on_macos: &str, variable: &str, otherwise: &str) -> Option<PathBuf> {
     let folder = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let user_cache = if cfg!(windows) {
+    let home = |below| folder("HOME").map(|home| home.join(below));
+    let user = if cfg!(windows) {
         folder("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
-        folder("HOME").map(|home| home.join("Library/Caches"))
+        home(on_macos)
     } else {
-        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+        folder(variable).or_else(|| home(otherwise))
     };
-    let own = user_cache?.join("polyglance");
-    fs::create_dir_all(&own).ok().map(|()| own)
+    Some(user?.join("polyglance"))
 }
 
 /// The bytes of a regular file of at most `limit` of them; `None` if it is larger, missing or unreadable.

@@ -64,7 +64,7 @@ impl Engine {
         let (id, done) = match from_js::<Request>(&message) {
             Ok((Request { id, job, .. }, bulk)) => {
                 // What may take minutes gives way, after long enough to get on.
-                let watch = matches!(job, Job::FetchTable).then(Stopwatch::start);
+                let watch = job.gives_way().then(Stopwatch::start);
                 let gives_way = || watch.as_ref().is_some_and(|watch| watch.elapsed_secs() > TURN_SECS) && host.has_more();
                 let is_cancelled = || host.is_cancelled() || gives_way();
                 let mut progress = |progress| say(host, id, *generation, News::Progress(progress).into());

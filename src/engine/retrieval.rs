@@ -1,0 +1,91 @@
+//! The jobs about collections.
+
+use super::collections::{Part, read};
+use super::protocol::{Failure, FailureKind, Hits, ImageInfo, Job, News, Search};
+use super::service::{Answer, Loader, Open, Report, Service, input, model, no_model};
+use crate::encoder::ImageOutputs;
+use crate::image::{DecodedImage, PatchBatch, Resampling, decode, preprocess, preview};
+use crate::index::Query;
+use crate::limits::Limits;
+use crate::platform::Stopwatch;
+
+impl<L: Loader> Service<L> {
+    /// Does a job about collections.
+    pub(super) async fn retrieve(&mut self, job: Job, report: &mut Report<'_>) -> Result<Answer, Failure> {
+        let nowhere =
+            || Failure::new(FailureKind::Input, "nothing says where this system keeps a program's data, so that no folder can be indexed");
+        let collections = self.collections.as_mut().ok_or_else(nowhere)?;
+        match job {
+            Job::Index { root } => {
+                let open = self.open.as_mut().ok_or_else(no_model)?;
+                let name = open.info.source.name().unwrap_or(DEMO).to_owned();
+                let indexed = collections.update(&root, &name, &mut open.encoder, report).await?;
+                Ok(News::Indexed(Box::new(indexed)).into())
+            }
+            Job::Search(request) => self.search(&request, report).await.map(|hits| News::Hits(hits).into()),
+            Job::Thumbnails { collection, paths } => {
+                let (mut sizes, mut bulk) = (Vec::with_capacity(paths.len()), Vec::new());
+                for jpeg in collections.thumbnails(&collection, &paths)? {
+                    // One that cannot be read is none.
+                    let pixels = decode(&jpeg, &Limits::current()).map(|decoded| decoded.pixels).unwrap_or_default();
+                    sizes.push([pixels.height() as usize, pixels.width() as usize]);
+                    bulk.extend_from_slice(&pixels);
+                }
+                Ok(Answer { news: News::Thumbnails { sizes }, bulk })
+            }
+            Job::Look { collection, path, preview_side } => {
+                let DecodedImage { pixels, warnings, .. } = collections.read(&collection, &path)?;
+                let preview = preview(&pixels, u32::try_from(preview_side).unwrap_or(u32::MAX).max(1)).into_owned();
+                let [size, sides] = [&pixels, &preview].map(|picture| [picture.height() as usize, picture.width() as usize]);
+                let news = News::Image(ImageInfo { height: size[0], width: size[1], preview: sides, warnings });
+                Ok(Answer { news, bulk: preview.into_raw() })
+            }
+            Job::DeleteCollection { name } => collections.delete(&name).map(|()| News::Done.into()),
+            _ => Ok(News::Collections(collections.list()).into()),
+        }
+    }
+
+    async fn search(&mut self, request: &Search, report: &mut Report<'_>) -> Result<Hits, Failure> {
+        let Some(collections) = &mut self.collections else { return Err(no_model()) };
+        if request.query.trim().is_empty() {
+            return collections.search(request, None);
+        }
+        let query = Query::parse(&request.query).map_err(input)?;
+        let open = self.open.as_mut().ok_or_else(no_model)?;
+        let (was, is) = (collections.model(&request.collection)?, open.info.source.name().unwrap_or(DEMO));
+        if was != is {
+            return Err(input(format!(
+                "this folder was indexed with {was}, and {is} is open; open that model, or index the folder with this one"
+            )));
+        }
+        let watch = Stopwatch::start();
+        let mut embeds = Vec::with_capacity(query.terms.len());
+        for term in &query.terms {
+            embeds.push(match collections.part(&request.collection, &term.subject)? {
+                Part::Known(embed) => embed,
+                Part::Text(text) => open.embed_texts(&[text], report).await?,
+                Part::Picture(path) => open.embed_file(&path).await?,
+            });
+        }
+        let direction = query.direction(&embeds).ok_or_else(|| input("the parts of the query cancel each other out"))?;
+        let query_millis = 1e3 * watch.elapsed_secs();
+        Ok(Hits { query_millis, ..collections.search(request, Some(&direction))? })
+    }
+}
+
+/// What the model inside is called.
+const DEMO: &str = "demo";
+
+impl Open {
+    /// The embedding of a picture on the disk, `[dim]`.
+    async fn embed_file(&mut self, path: &std::path::Path) -> Result<Vec<f32>, Failure> {
+        if let Some(embed) = self.files.get(&path.to_owned()) {
+            return Ok(embed.clone());
+        }
+        let picture = read(path)?.pixels;
+        let patches = preprocess(&picture, &self.encoder.config().vision, None, Resampling::default()).map_err(input)?;
+        let embeds = self.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()).await.map_err(model)?.embeds;
+        self.files.insert(path.to_owned(), embeds.clone(), size_of_val(embeds.as_slice()));
+        Ok(embeds)
+    }
+}
