@@ -1,5 +1,6 @@
 //! The interface with its real engine and no window: what people click and type, and what they read then.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,11 @@ use eframe::egui::{ColorImage, DroppedFileHandle, Event, Key, Modifiers, Pointer
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use polyglance::app::{App, Arrival, Assets, Host};
-use polyglance::engine::thread::Thread;
+use polyglance::engine::thread::{Files, Thread};
+use polyglance::engine::{Failure, Loader, ModelSource, Report, Table};
 use polyglance::image::decode;
 use polyglance::limits::Limits;
+use polyglance::weights::Checkpoint;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -19,6 +22,7 @@ struct Script {
     arrivals: Receiver<Arrival>,
     saved: Sender<(String, Vec<u8>)>,
     pasted: Sender<String>,
+    opened: Sender<PathBuf>,
     fragment: String,
     language: &'static str,
 }
@@ -27,6 +31,18 @@ impl Host for Script {
     fn pick_pictures(&mut self) {}
 
     fn pick_model(&mut self) {}
+
+    fn has_folders(&self) -> bool {
+        true
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn read(&mut self, picture: PathBuf) {
+        self.opened.send(picture).unwrap();
+    }
 
     fn take(&mut self, _files: Vec<DroppedFileHandle>) {}
 
@@ -66,6 +82,22 @@ struct Driven {
     arrivals: Sender<Arrival>,
     saved: Receiver<(String, Vec<u8>)>,
     pasted: Receiver<String>,
+    opened: Receiver<PathBuf>,
+    /// Where its indexes are.
+    shelf: tempfile::TempDir,
+}
+
+/// Models as everywhere, indexes in a folder of the test's own.
+struct OnShelf(PathBuf);
+
+impl Loader for OnShelf {
+    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
+        Files.open(source, report).await
+    }
+
+    fn index_folder(&self) -> Option<PathBuf> {
+        Some(self.0.clone())
+    }
 }
 
 impl Driven {
@@ -73,18 +105,24 @@ impl Driven {
         let (arrivals, incoming) = channel();
         let (outgoing, saved) = channel();
         let (text, pasted) = channel();
-        let mut host = Some(Script { arrivals: incoming, saved: outgoing, pasted: text, fragment: fragment.to_owned(), language });
+        let (file, opened) = channel();
+        let shelf = tempfile::tempdir().unwrap();
+        let folder = shelf.path().to_owned();
+        let mut host =
+            Some(Script { arrivals: incoming, saved: outgoing, pasted: text, opened: file, fragment: fragment.to_owned(), language });
         let show = move |ui: &mut eframe::egui::Ui, app: &mut Option<App>| {
             let app = app.get_or_insert_with(|| {
                 let host = host.take().expect("one app is made");
-                App::new(ui.ctx(), Box::new(Thread::new(|| {})), Box::new(host), Assets::inside())
+                let folder = folder.clone();
+                let thread = Thread::with_loader(|| {}, move || OnShelf(folder.clone()));
+                App::new(ui.ctx(), Box::new(thread), Box::new(host), Assets::inside())
             });
             app.show(ui);
         };
         // Glyphs of other scripts come from fonts that a machine may lack.
         let builder = Harness::builder().with_size(Vec2::new(1280.0, 900.0)).allow_missing_glyphs();
         let harness = builder.build_ui_state(show, None);
-        Self { harness, arrivals, saved, pasted }
+        Self { harness, arrivals, saved, pasted, opened, shelf }
     }
 
     /// Draws until something that `label` is part of can be read, and gives all of it.
@@ -134,7 +172,7 @@ impl Driven {
     }
 
     fn add(&mut self, file: &str) {
-        let bytes = std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let bytes = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
         self.arrivals.send(Arrival::Picture { name: file.rsplit('/').next().unwrap().to_owned(), bytes }).unwrap();
     }
 }
@@ -187,7 +225,7 @@ fn pictures_are_classified_and_exported() {
 #[test]
 fn a_pasted_picture_is_classified_and_pasted_text_is_not_taken_from_who_writes() {
     let mut app = Driven::new("", "en");
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
     let picture = decode(&std::fs::read(folder.join("pizza.jpg")).unwrap(), &Limits::current()).unwrap().pixels;
     let size = [picture.width() as usize, picture.height() as usize];
     app.harness.event(Event::PasteImage(ColorImage::from_rgb(size, picture.as_raw()).into()));
@@ -264,6 +302,64 @@ fn pictures_are_looked_at_together() {
 }
 
 #[test]
+fn a_folder_is_indexed_searched_and_gone_through() {
+    let mut app = Driven::new("", "en");
+    app.click("Retrieve");
+    app.read("Search your pictures");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
+    app.arrivals.send(Arrival::Folder(root.display().to_string())).unwrap();
+    app.read("12 added or changed, 0 gone");
+    app.read("12 of 12 pictures");
+    app.read("bicycle.jpg");
+    // The folder was the last thing to be clicked; what is written goes into the query.
+    app.harness.get_by_label("Find").focus();
+    app.harness.step();
+    app.harness.event(Event::Text("замок".to_owned()));
+    app.read("castle.jpg · 0.");
+    let best = |app: &mut Driven| {
+        let score = |node: &egui_kittest::Node<'_>| node.accesskit_node().label()?.split(" · ").nth(1)?.parse::<f32>().ok();
+        let nodes: Vec<_> = app.harness.query_all_by_label_contains(".jpg · ").collect();
+        let best = nodes.iter().max_by(|a, b| score(a).unwrap_or(-1.0).total_cmp(&score(b).unwrap_or(-1.0)));
+        best.and_then(|node| node.accesskit_node().label()).unwrap_or_default()
+    };
+    assert!(best(&mut app).starts_with("castle.jpg"));
+    // Half a query leaves what is there.
+    app.harness.event(Event::Text(" + ".to_owned()));
+    app.read("a part of the query is empty");
+    assert!(best(&mut app).starts_with("castle.jpg"));
+    app.click("Clear");
+    app.read("key.jpg");
+    let key = app.read("key.jpg");
+    app.click(&key);
+    app.read(" / 12 · key.jpg · ");
+    app.harness.key_press(Key::ArrowRight);
+    app.read(" / 12 · octopus.jpg");
+    app.click("More like this");
+    app.read("octopus.jpg · 1.000");
+    let octopus = app.read("octopus.jpg · 1.000");
+    app.click(&octopus);
+    app.click("Classify");
+    assert_eq!(app.opened.recv_timeout(PATIENCE).unwrap(), root.canonicalize().unwrap().join("octopus.jpg"));
+    app.read("Labels");
+    app.click("Retrieve");
+    app.harness.key_press(Key::Escape);
+    let (name, json) = app.saved("Export JSON", |(_, json)| String::from_utf8_lossy(json).contains("octopus"));
+    let found: Vec<serde_json::Value> = serde_json::from_slice(&json).unwrap();
+    assert_eq!((name.as_str(), found.len(), found[0]["path"].as_str()), ("polyglance-results.json", 12, Some("octopus.jpg")));
+    // Another model does not know what its numbers mean.
+    let naflex = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/fixtures/models/naflex");
+    app.arrivals.send(Arrival::Model(naflex.display().to_string())).unwrap();
+    app.read("This folder was indexed with demo");
+    app.click("Index it with the open model");
+    app.read("12 added or changed, 0 gone");
+    app.click("Forget");
+    app.read("This folder was indexed with demo");
+    app.click("Forget");
+    app.read("Search your pictures");
+    assert_eq!(std::fs::read_dir(app.shelf.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn models_are_chosen_and_a_wrong_one_leaves_a_way_back() {
     let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza", "en");
     app.read("octopus: share");
@@ -273,7 +369,7 @@ fn models_are_chosen_and_a_wrong_one_leaves_a_way_back() {
     // What a page leaves at the hub, a program has on its disk.
     assert!(app.harness.query_by_label_contains("Light: ").is_none());
     app.harness.key_press(Key::Escape);
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/fixtures/models/naflex");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oracle/fixtures/models/naflex");
     app.arrivals.send(Arrival::Model(folder.display().to_string())).unwrap();
     app.read("Model: naflex");
     app.read("octopus: share");

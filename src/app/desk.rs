@@ -208,7 +208,7 @@ impl Desk {
 
     /// Whether anything is under way, other than what gives way.
     pub(super) fn is_busy(&self) -> bool {
-        self.engine.pending() > usize::from(self.model.fetching.is_some())
+        self.engine.busy() > 0
     }
 
     /// Shows a failure that has no place of its own.

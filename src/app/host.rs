@@ -1,5 +1,7 @@
 //! What the app needs from where it runs: a window, or a page.
 
+use std::path::{Path, PathBuf};
+
 use eframe::egui::DroppedFileHandle;
 
 /// Files, links and languages, which differ between a window and a page. None of its calls wait: what they bring arrives later.
@@ -9,6 +11,25 @@ pub trait Host {
 
     /// Lets people choose a checkpoint's folder or files.
     fn pick_model(&mut self);
+
+    /// Whether folders can be indexed.
+    fn has_folders(&self) -> bool {
+        false
+    }
+
+    /// Lets people choose a folder of pictures.
+    fn pick_folder(&mut self) {}
+
+    /// Whether something that was dropped is a folder.
+    fn is_folder(&self, _path: &Path) -> bool {
+        false
+    }
+
+    /// Reads a picture of this machine.
+    fn read(&mut self, _picture: PathBuf) {}
+
+    /// Shows a file among others, in the system's own file manager.
+    fn reveal(&mut self, _file: &Path) {}
 
     /// Whether pictures can be fetched from any address. A page cannot: other sites must not see what its visitors look at.
     fn can_fetch(&self) -> bool {
@@ -80,6 +101,8 @@ pub enum Arrival {
         /// Its content.
         bytes: Vec<u8>,
     },
+    /// A folder of pictures.
+    Folder(String),
     /// A model by the name that opens it.
     Model(String),
     /// The camera cannot be used, or not any longer; for people.

@@ -1,7 +1,7 @@
 //! The interface, the same in a window and on a page.
 //!
 //! ```text
-//! App ── panels (stage, classify, features) ── Wanted ── Desk ── engine::Client
+//! App ── panels (stage, classify, features, retrieve) ── Wanted ── Desk ── engine::Client
 //!                                                          └── Host: files, links, languages
 //! ```
 //!
@@ -14,6 +14,7 @@ mod bars;
 mod bidi;
 mod canvas;
 mod classify;
+mod csv;
 mod desk;
 mod features;
 mod host;
@@ -22,6 +23,7 @@ mod layout;
 mod link;
 mod models;
 mod pictures;
+mod retrieve;
 mod shelf;
 mod stage;
 mod strings;
@@ -36,6 +38,7 @@ use self::desk::Desk;
 use self::features::FeatureViews;
 pub use self::host::{Arrival, Frame, Host};
 use self::models::ModelPicker;
+use self::retrieve::Retrieval;
 use self::stage::Stage;
 use self::strings::Text;
 use crate::engine::{ModelSource, Progress, Stage as Step, Table, Transport};
@@ -47,6 +50,7 @@ pub struct App {
     stage: Stage,
     classification: Classification,
     features: FeatureViews,
+    retrieval: Retrieval,
     models: ModelPicker,
     /// Frames so far, as far as they count: each of the first ones shows one part more.
     frames: u8,
@@ -58,12 +62,14 @@ enum Workspace {
     Stage,
     Classify,
     Features,
+    Retrieve,
 }
 
-const WORKSPACES: [(Workspace, Text, Text); 3] = [
-    (Workspace::Stage, Text::Stage, Text::StageHint),
-    (Workspace::Classify, Text::Classify, Text::ClassifyHint),
-    (Workspace::Features, Text::Features, Text::FeaturesHint),
+const WORKSPACES: [(Workspace, Text, Text, Key); 4] = [
+    (Workspace::Stage, Text::Stage, Text::StageHint, Key::Num1),
+    (Workspace::Classify, Text::Classify, Text::ClassifyHint, Key::Num2),
+    (Workspace::Features, Text::Features, Text::FeaturesHint, Key::Num3),
+    (Workspace::Retrieve, Text::Retrieve, Text::RetrieveHint, Key::Num4),
 ];
 
 impl App {
@@ -81,6 +87,7 @@ impl App {
             stage,
             classification,
             features: FeatureViews::default(),
+            retrieval: Retrieval::default(),
             models: ModelPicker::default(),
             frames: 0,
         }
@@ -94,12 +101,17 @@ impl App {
             self.stage.hear(context, &reply);
             self.classification.hear(&reply);
             self.features.hear(&reply);
+            self.retrieval.hear(context, &mut self.desk, &reply);
         }
         for arrival in self.desk.host.arrivals() {
             match arrival {
                 Arrival::Picture { name, bytes } => {
                     self.desk.pictures.add(&mut self.desk.engine, name, bytes);
                     self.leave_stage();
+                }
+                Arrival::Folder(root) => {
+                    self.workspace = Workspace::Retrieve;
+                    self.retrieval.index(&mut self.desk, root);
                 }
                 Arrival::Model(name) => self.desk.open_local(name),
                 Arrival::Saved(name) => self.desk.say(format!("{}: {name}", self.desk.text(Text::Saved))),
@@ -134,7 +146,13 @@ impl App {
 
     fn take_dropped(&mut self, context: &Context) {
         let dropped = context.input(|input| input.raw.dropped_files.clone());
-        if !dropped.is_empty() {
+        if dropped.is_empty() {
+            return;
+        }
+        if self.workspace == Workspace::Retrieve {
+            let paths: Vec<String> = dropped.iter().map(|file| file.path().display().to_string()).collect();
+            self.retrieval.take(&mut self.desk, paths.iter().map(String::as_str));
+        } else {
             self.desk.host.take(dropped);
         }
     }
@@ -148,17 +166,25 @@ impl App {
                     self.desk.pictures.add_pixels(&mut self.desk.engine, "pasted", &image);
                     self.leave_stage();
                 }
+                Event::Paste(text) if !is_writing && self.workspace == Workspace::Retrieve => {
+                    self.retrieval.take(&mut self.desk, text.lines())
+                }
                 Event::Paste(text) if !is_writing => self.desk.host.take_text(&text),
                 _ => {}
             }
         }
     }
 
+    /// Those that there are here.
+    fn workspaces(&self) -> impl Iterator<Item = (Workspace, Text, Text, Key)> + use<> {
+        let has_folders = self.desk.host.has_folders();
+        WORKSPACES.into_iter().filter(move |(workspace, ..)| has_folders || *workspace != Workspace::Retrieve)
+    }
+
     fn shortcuts(&mut self, context: &Context) {
-        for (index, (workspace, ..)) in WORKSPACES.iter().enumerate() {
-            let key = [Key::Num1, Key::Num2, Key::Num3][index];
+        for (workspace, _, _, key) in self.workspaces() {
             if context.input_mut(|input| input.consume_key(Modifiers::ALT, key)) {
-                self.workspace = *workspace;
+                self.workspace = workspace;
             }
         }
         for (key, by) in [(Key::PageUp, -1), (Key::PageDown, 1)] {
@@ -179,6 +205,7 @@ impl App {
         self.take_dropped(&context);
         self.take_pasted(&context);
         self.shortcuts(&context);
+        self.retrieval.go_on(&mut self.desk);
         // Letters are drawn when they are first shown. All of them in one frame would hold a page up.
         self.frames = self.frames.saturating_add(1);
         if self.frames < 4 {
@@ -201,6 +228,7 @@ impl App {
             Workspace::Stage => self.stage.ui(ui, &mut self.desk),
             Workspace::Classify => self.classification.ui(ui, &mut self.desk),
             Workspace::Features => self.features.ui(ui, &mut self.desk),
+            Workspace::Retrieve => self.workspace = self.retrieval.ui(ui, &mut self.desk).unwrap_or(self.workspace),
         }
         if self.desk.is_busy() || self.desk.is_fetching() {
             // On a page nothing else may wake it while the worker computes.
@@ -213,8 +241,8 @@ impl App {
         ui.horizontal_wrapped(|ui| {
             ui.label(RichText::new("Polyglance").font(theme::strong(17.0)));
             ui.add_space(8.0);
-            for (index, (workspace, name, hint)) in WORKSPACES.into_iter().enumerate() {
-                let hint = format!("{} (Alt+{})", self.desk.text(hint), index + 1);
+            for (workspace, name, hint, key) in self.workspaces() {
+                let hint = format!("{} (Alt+{})", self.desk.text(hint), key.symbol_or_name());
                 let text = RichText::new(self.desk.text(name)).size(15.0);
                 if ui.selectable_label(self.workspace == workspace, text).on_hover_text(hint).clicked() {
                     self.workspace = workspace;

@@ -63,6 +63,8 @@ strings! {
     StageHint: "Play with emoji and watch the model think", "絵文字を動かして、モデルの判断を見る";
     ClassifyHint: "Which of these labels fits a picture?", "画像に合うラベルを調べる";
     FeaturesHint: "What does each patch of a picture say?", "画像の各パッチの特徴を見る";
+    Retrieve: "Retrieve", "検索";
+    RetrieveHint: "Find pictures of a folder by words, by pictures, or both", "フォルダの画像を言葉や画像で探す";
     OtherLanguage: "日本語", "English";
     DarkTheme: "Dark", "ダーク";
     LightTheme: "Light", "ライト";
@@ -220,6 +222,41 @@ strings! {
     SaveNpy: "Save features (.npy)", "特徴を保存 (.npy)";
     PointAt: "Point at a patch. Click to keep it, for other pictures too.", "パッチを指してください。クリックで固定し、他の画像とも比べられます。";
     ComparedWith: "Compared with the patch that was clicked in {}", "{}でクリックしたパッチと比較中";
+
+    // Retrieve.
+    NoFolder: "Search your pictures", "自分の画像を検索";
+    NoFolderHint: "Choose a folder. Its pictures are looked at once, on this computer, and can then be found by words in any language.", "フォルダを選ぶと、この端末で一度だけ画像を計算し、どの言語の言葉でも探せるようになります。";
+    ChooseFolder: "Choose a folder…", "フォルダを選ぶ…";
+    Folder: "Folder", "フォルダ";
+    UpdateFolder: "Update", "更新";
+    UpdateFolderHint: "Look for pictures that are new, changed or gone", "追加・変更・削除された画像を調べます";
+    DeleteIndex: "Forget", "索引を削除";
+    DeleteIndexHint: "Deletes the index of this folder. The pictures stay.", "このフォルダの索引を削除します。画像は残ります。";
+    IndexingOf: "Indexing {}", "{} の索引を作成中";
+    IndexingRate: "{} pictures/s, {} min left", "毎秒{}枚、残り{}分";
+    Pause: "Pause", "一時停止";
+    Resume: "Go on", "再開";
+    IndexedWith: "This folder was indexed with {}, which is not open: its pictures can be looked at, not searched.", "このフォルダの索引は{}で作られています。開いていないため、検索はできません。";
+    OpenModel: "Open {}", "{}を開く";
+    IndexWithThis: "Index it with the open model", "開いているモデルで索引を作る";
+    IndexedReport: "{} added or changed, {} gone", "追加・変更{}枚、削除{}枚";
+    Rebuilt: "The index was damaged and has been made anew ({}).", "索引が壊れていたため作り直しました（{}）。";
+    Unreadable: "Files that cannot be read: {}…", "読めないファイル：{}個…";
+    LeftOut: "Left out…", "対象外のファイル…";
+    Query: "Find", "探す";
+    QueryHint: "red car   ·   2: 赤い車 + ./sketch.png - people", "赤い車   ·   2: red car + ./sketch.png - 人";
+    QueryHelp: "Words in any language; a picture's path; sums of both with + and -, and weights before a colon. Drop a picture here to look for it. Ctrl+F comes here.", "どの言語の言葉でも、画像のパスでも。＋と－で足し引きし、コロンの前に重みを書けます。画像をドロップしても探せます。Ctrl+Fでここに移動。";
+    Within: "At least", "下限";
+    WithinHint: "Leaves out what stands out from ordinary pictures less than this share of how far the best result does", "最良の結果が普通の画像からどれだけ抜きん出ているかに対し、この割合に満たないものを除きます";
+    FoundOf: "{} of {} pictures", "{} / {} 枚";
+    SearchTimes: "query {} ms, search {} ms", "クエリ {} ms、検索 {} ms";
+    ShowScores: "Scores", "スコア";
+    NothingFound: "Nothing was found.", "見つかりませんでした。";
+    MoreLikeThis: "More like this", "これに似たもの";
+    LessLikeThis: "Less like this", "これに似ていないもの";
+    Reveal: "Show in folder", "フォルダで表示";
+    CopyPath: "Copy path", "パスをコピー";
+    Back: "Back", "戻る";
 }
 
 #[cfg(test)]

@@ -62,6 +62,11 @@ impl<Q: PartialEq, A> Wanted<Q, A> {
         self.last.as_ref().is_some_and(|(answered, _)| answered == question)
     }
 
+    /// Whether this question is under way.
+    pub(super) fn is_asking(&self, question: &Q) -> bool {
+        self.pending.as_ref().is_some_and(|(_, asked)| asked == question)
+    }
+
     /// The job under way.
     pub(super) fn pending(&self) -> Option<u64> {
         self.pending.as_ref().map(|(id, _)| *id)

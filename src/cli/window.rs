@@ -94,6 +94,36 @@ impl Host for Desktop {
         });
     }
 
+    fn has_folders(&self) -> bool {
+        cfg!(feature = "index")
+    }
+
+    fn pick_folder(&mut self) {
+        let chosen = AsyncFileDialog::new().pick_folder();
+        self.aside(move |say| {
+            if let Some(folder) = block_on(chosen) {
+                say(Arrival::Folder(folder.path().display().to_string()));
+            }
+        });
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn read(&mut self, picture: PathBuf) {
+        self.aside(move |say| deliver(&[picture], say));
+    }
+
+    fn reveal(&mut self, file: &Path) {
+        let file = file.to_owned();
+        self.aside(move |say| {
+            if let Err(error) = opener::reveal(&file) {
+                say(Arrival::Failed(format!("{}: {error}", file.display())));
+            }
+        });
+    }
+
     fn can_fetch(&self) -> bool {
         cfg!(feature = "hub")
     }

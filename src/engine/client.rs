@@ -114,9 +114,9 @@ impl<T: Transport> Client<T> {
         }
     }
 
-    /// Jobs that have not answered.
-    pub fn pending(&self) -> usize {
-        self.pending.len()
+    /// Jobs that have not answered, other than those that give way.
+    pub fn busy(&self) -> usize {
+        self.pending.values().filter(|pending| !pending.job.gives_way()).count()
     }
 
     /// What has come in. After the death of an engine, another one is told what that one knew.
@@ -295,7 +295,7 @@ mod tests {
         // Answers to what was told again are nobody's.
         assert!(answer(&mut client, 0, News::Done).is_empty());
         assert_eq!(answer(&mut client, waiting, News::Texts(Vec::new())).len(), 1);
-        assert_eq!(client.pending(), 0);
+        assert_eq!(client.busy(), 0);
     }
 
     #[test]
@@ -333,7 +333,7 @@ mod tests {
         let late = Reply { id, generation: 0, news: News::Done, bulk: Vec::new() };
         client.transport.incoming = vec![Incoming::Reply(late), Incoming::Died { generation: 0, reason: String::new() }];
         assert!(client.receive().is_empty());
-        assert_eq!((client.pending(), client.generation), (1, 1));
+        assert_eq!((client.busy(), client.generation), (1, 1));
     }
 
     #[test]

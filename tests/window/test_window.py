@@ -12,6 +12,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 import urllib.parse
@@ -49,6 +50,10 @@ def setUpModule():
     arguments = GLib.Variant("(ssv)", ("org.a11y.Status", "IsEnabled", GLib.Variant("b", True)))
     bus.call_sync("org.a11y.Bus", "/org/a11y/bus", "org.freedesktop.DBus.Properties", "Set", arguments, None, Gio.DBusCallFlags.NONE, -1)
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    # Where indexes are kept: not those of whoever runs this.
+    data = tempfile.TemporaryDirectory()
+    unittest.addModuleCleanup(data.cleanup)
+    os.environ["XDG_DATA_HOME"] = data.name
 
 
 def run(*command, **options):
@@ -342,6 +347,43 @@ class WindowTest(unittest.TestCase):
         window.click("toggle button", "^Camera$")
         window.wait(lambda: subprocess.run(reader, capture_output=True).returncode == 1, "the end of ffmpeg")
         window.gone("label", "cannot be used")
+        self.assertEqual(window.close(), 0)
+
+    def test_a_folder_is_searched(self):
+        window = self.window
+        window.key("alt+4")
+        window.find("push button", "^Choose a folder…$")
+        window.screenshot("retrieve-welcome")
+        copy(str(SAMPLES))
+        window.key("ctrl+v")
+        window.find("label", "^12 added or changed, 0 gone$")
+        window.find("push button", "^bicycle.jpg$")
+
+        def first():
+            pictures = [node for node in window.nodes() if node.role == "push button" and re.search(r"\.jpg · ", node.name)]
+            return min(pictures, key=lambda node: (node.rect[1], node.rect[0])).name.split(".jpg")[0] if pictures else None
+
+        for query, expected in (("замок", "castle"), ("2: 자전거 + ./castle.jpg", "bicycle"), ("cat face - ./pizza.jpg", "cat-face")):
+            window.replace("entry", "^Find$", query)
+            window.wait(lambda: first() == expected, f"{expected} for {query}")
+        window.click("check box", "^Scores$")
+        window.screenshot("retrieve")
+        window.click("push button", "^cat-face.jpg")
+        window.find("label", r"^1 / 12 · cat-face.jpg · \d+ × \d+ · ")
+        window.key("Right")
+        window.find("label", "^2 / 12 · ")
+        window.screenshot("retrieve-viewer")
+        window.key("Left")
+        window.find("label", "^1 / 12 · ")
+        window.click("push button", "^Classify$")
+        window.scores(lambda scores: best(scores) == "cat face")
+        self.assertEqual(window.close(), 0)
+        # It is there again, and nothing is looked at twice.
+        self.tearDown()
+        self.window = window = Window()
+        window.key("alt+4")
+        window.click("push button", "^Update$")
+        window.find("label", "^0 added or changed, 0 gone$")
         self.assertEqual(window.close(), 0)
 
     def test_every_view_of_the_patches_is_painted(self):

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::super::csv::quoted;
 use super::calibration::Changed;
 use crate::tasks::LabelScore;
 
@@ -52,12 +53,6 @@ impl Results {
         let all = json!({ "model": self.model, "template": self.template, "calibration": self.calibration, "pictures": pictures });
         serde_json::to_vec_pretty(&all).unwrap_or_default()
     }
-}
-
-/// A field that may hold commas, quotes and line ends, and that no spreadsheet takes for a formula.
-fn quoted(field: &str) -> String {
-    let guard = if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
-    format!("\"{guard}{}\"", field.replace('"', "\"\""))
 }
 
 #[cfg(test)]
