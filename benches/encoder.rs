@@ -5,10 +5,10 @@
 //! cargo bench --bench encoder -- /tmp/b16 [PYTHON]
 //! ```
 //!
-//! PYTHON is an interpreter with `benches/peer.py`'s packages; without one only our own figures are printed. All take turns, round by round.
+//! PYTHON is an interpreter with `benches/peers/encoder.py`'s packages; without one only our own figures are printed. All take turns, round by round.
 
-use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+mod peers;
+
 use std::sync::Arc;
 
 use polyglance::cpu::CpuBackend;
@@ -16,16 +16,16 @@ use polyglance::encoder::{DeviceChoice, Encoder, EncoderOptions, ImageOutputs, P
 use polyglance::image::{Grid, PatchBatch, Patches};
 use polyglance::kernels::gemm::PackedMatrix;
 use polyglance::kernels::{Counts, Epilogue, Gemm, Rows};
-use polyglance::platform::{Stopwatch, block_on, threads};
+use polyglance::platform::{Stopwatch, block_on};
 use polyglance::text::Tokens;
 use polyglance::weights::Checkpoint;
+
+use self::peers::{Failure, Peers, median};
 
 const GRID: Grid = Grid { rows: 16, cols: 16 };
 const IMAGES: usize = 4;
 const PROMPTS: usize = 64;
 const RUNS: usize = 7;
-
-type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
     // `cargo bench` adds the flag --bench.
@@ -38,7 +38,7 @@ fn main() -> Result<(), Failure> {
     let checkpoint = Arc::new(block_on(Checkpoint::open(model.as_ref()))?);
     let options = EncoderOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
     let mut ours = Ours { encoder: block_on(Encoder::new(checkpoint, options))? };
-    let mut peers = arguments.get(1).map(|python| Peers::start(python, model)).transpose()?;
+    let mut peers = arguments.get(1).map(|python| Peers::start(python, "encoder.py", model.as_ref())).transpose()?;
     for task in [Task::Image, Task::Text] {
         compare(&mut ours, peers.as_mut(), task)?;
     }
@@ -82,7 +82,7 @@ fn compare(ours: &mut Ours, mut peers: Option<&mut Peers>, task: Task) -> Result
         shares.push(task.items() as f64 * ours.flops(task) / secs / 1e9 / peak_gflops());
         if let Some(peers) = peers.as_deref_mut() {
             for (index, peer) in PEERS.iter().enumerate() {
-                let peer_secs = peers.run_secs(peer, task)?;
+                let peer_secs = peers.run_secs(&format!("{peer} {}", task.name()))?;
                 theirs[index].push(task.items() as f64 / peer_secs);
                 ratios[index].push(peer_secs / secs);
             }
@@ -101,11 +101,6 @@ fn compare(ours: &mut Ours, mut peers: Option<&mut Peers>, task: Task) -> Result
         }
     }
     Ok(())
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 struct Ours {
@@ -181,38 +176,5 @@ fn peak_gflops() -> f64 {
     2.0 * (rows * shape.n * shape.k) as f64 / best / 1e9
 }
 
-/// What `benches/peer.py` can run.
+/// What the script can run.
 const PEERS: [&str; 2] = ["onnxruntime", "torch"];
-
-/// The running script.
-struct Peers {
-    _process: Child,
-    requests: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
-}
-
-impl Peers {
-    fn start(python: &str, model: &str) -> Result<Self, Failure> {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peer.py");
-        let mut process = Command::new(python)
-            .args([script, model, &threads().to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let (Some(requests), Some(output)) = (process.stdin.take(), process.stdout.take()) else { return Err("no pipes".into()) };
-        let mut peers = Self { _process: process, requests, answers: BufReader::new(output).lines() };
-        // Exporters print whatever they like before.
-        while peers.answer()? != "ready" {}
-        Ok(peers)
-    }
-
-    fn run_secs(&mut self, peer: &str, task: Task) -> Result<f64, Failure> {
-        writeln!(self.requests, "{peer} {}", task.name())?;
-        Ok(self.answer()?.parse()?)
-    }
-
-    fn answer(&mut self) -> Result<String, Failure> {
-        Ok(self.answers.next().ok_or("benches/peer.py ended; run it by hand to see why")??)
-    }
-}

@@ -1,7 +1,7 @@
 // One picture of 256 patches through Polyglance's page and through onnxruntime-web, in one Chromium, cross-origin isolated, on the same weights.
 //
 //     cargo xtask web --release
-//     python benches/peer.py export MODEL_DIR model.onnx     (its own packages, see there)
+//     python benches/peers/encoder.py export MODEL_DIR model.onnx     (its own packages, see there)
 //     cd benches/browser && npm ci && node bench.mjs MODEL_DIR model.onnx cpu|gpu [ROUNDS]
 //
 // Ours counts from an encoded picture in a blob to the embedding in the page; the peer's from a tensor of patches to the output. The two take turns, because

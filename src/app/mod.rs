@@ -167,7 +167,7 @@ impl App {
                     self.leave_stage();
                 }
                 Event::Paste(text) if !is_writing && self.workspace == Workspace::Retrieve => {
-                    self.retrieval.take(&mut self.desk, text.lines())
+                    self.retrieval.take(&mut self.desk, text.lines());
                 }
                 Event::Paste(text) if !is_writing => self.desk.host.take_text(&text),
                 _ => {}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::f16;
 use memmap2::Mmap;
@@ -21,6 +22,8 @@ pub struct Reader {
     path: PathBuf,
     database: ReadOnlyDatabase,
     stamp: Stamp,
+    /// The file with the vectors of a generation, as long as it was. Its pages are found quickly once they were read.
+    vectors: Mutex<Option<(u64, Arc<Mmap>)>>,
 }
 
 /// A picture that was found.
@@ -80,7 +83,7 @@ impl Reader {
             check_format(path, &table)?;
             meta(path, &table, STAMP)?
         };
-        Ok(Self { path: path.to_owned(), database: opened, stamp })
+        Ok(Self { path: path.to_owned(), database: opened, stamp, vectors: Mutex::default() })
     }
 
     /// How it was made.
@@ -225,7 +228,7 @@ impl Reader {
             let transaction = self.begin()?;
             let table = transaction.open_table(META).map_err(|error| database(&self.path, error))?;
             let space: Space = meta(&self.path, &table, SPACE)?;
-            match map(&vectors_path(&self.path, space.generation), u64::from(space.rows) * self.stamp.dim as u64 * 2) {
+            match self.vectors(space) {
                 // The writer has written them anew meanwhile, and committed that.
                 Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
                 vectors => return Ok(Snapshot { transaction, vectors: vectors?, space }),
@@ -234,9 +237,26 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The file with the vectors.
+    fn vectors(&self, space: Space) -> Result<Arc<Mmap>, IndexError> {
+        let wanted = u64::from(space.rows) * self.stamp.dim as u64 * 2;
+        let mut known = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((generation, vectors)) = &*known
+            && *generation == space.generation
+            && vectors.len() as u64 >= wanted
+        {
+            return Ok(Arc::clone(vectors));
+        }
+        let vectors = Arc::new(map(&vectors_path(&self.path, space.generation), wanted)?);
+        *known = Some((space.generation, Arc::clone(&vectors)));
+        Ok(vectors)
+    }
+}
+
 struct Snapshot {
     transaction: ReadTransaction,
-    vectors: Mmap,
+    vectors: Arc<Mmap>,
     space: Space,
 }
 

@@ -70,7 +70,7 @@ impl ScoresTopK {
         let mut best = vec![vec![Best::new(self.k.min(rows)); count]; rows.div_ceil(block)];
         let task = |(index, best): (usize, _)| Task { rows: index * block..rows.min((index + 1) * block), best };
         let tasks = best.iter_mut().map(Vec::as_mut_slice).enumerate().map(task).collect();
-        platform::for_each(tasks, |(): &mut (), task| simd::dispatch(RunTask { dim, queries: &queries, table, task }));
+        platform::for_each(tasks, |(): &mut (), task| run(RunTask { dim, queries: &queries, table, task }));
         // Lists of one query, from all blocks.
         let mut lists: Vec<Vec<Vec<Hit>>> = vec![Vec::new(); count];
         for block in best {
@@ -158,32 +158,77 @@ struct RunTask<'a> {
     task: Task<'a>,
 }
 
+/// Runs a task with the best instruction set of this machine.
+fn run(task: RunTask<'_>) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Table::F16(_), Some(simd)) = (task.table, halves::instructions()) {
+        return simd.vectorize(halves::RunTask(simd, task));
+    }
+    simd::dispatch(task);
+}
+
+/// f16 as AVX-512's own instruction reads it, which the generic instructions below have no name for.
+#[cfg(target_arch = "x86_64")]
+mod halves {
+    use half::f16;
+    use pulp::NullaryFnOnce;
+    use pulp::x86::V4;
+
+    use super::super::tile::Vectors;
+    use super::Table;
+
+    pub(super) fn instructions() -> Option<V4> {
+        V4::try_new()
+    }
+
+    pub(super) struct RunTask<'a>(pub(super) V4, pub(super) super::RunTask<'a>);
+
+    impl NullaryFnOnce for RunTask<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn call(self) {
+            let Self(simd, task) = self;
+            if let Table::F16(table) = task.table {
+                task.score(simd, table, load);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn load(simd: V4, panel: &[f16]) -> Vectors<V4> {
+        let halves: [[u16; 16]; 2] = bytemuck::pod_read_unaligned(bytemuck::cast_slice(panel));
+        halves.map(|halves| pulp::cast(simd.avx512f._mm512_cvtph_ps(pulp::cast(halves))))
+    }
+}
+
 impl WithSimd for RunTask<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { dim, queries, table, task: Task { rows, best } } = self;
-        let queries = S::as_simd_f32s(queries).0.as_chunks().0;
-        let values = rows.start * dim..rows.end * dim;
-        match table {
-            Table::F32(table) => score_rows(simd, dim, queries, rows.start as u32, &table[values], best),
-            Table::F16(table) => score_rows(simd, dim, queries, rows.start as u32, &table[values], best),
+        match self.table {
+            Table::F32(table) => self.score(simd, table, load),
+            Table::F16(table) => self.score(simd, table, load_halves),
         }
     }
 }
 
-/// Offers rows to every query.
-#[inline(always)]
-fn score_rows<S: Simd, T: Stored>(simd: S, dim: usize, queries: &[Vectors<S>], first_row: u32, rows: &[T], best: &mut [Best]) {
-    let few = QUERIES * dim.div_ceil(tile::panel_width::<S>());
-    for (row, values) in (first_row..).zip(rows.chunks_exact(dim)) {
-        for (queries, best) in queries.chunks(few).zip(best.chunks_mut(QUERIES)) {
-            match best.len() {
-                1 => score::<S, T, 1>(simd, queries, row, values, best),
-                2 => score::<S, T, 2>(simd, queries, row, values, best),
-                3 => score::<S, T, 3>(simd, queries, row, values, best),
-                _ => score::<S, T, QUERIES>(simd, queries, row, values, best),
+impl RunTask<'_> {
+    /// Offers the rows of the task to every query. `load` reads a panel's width of values, in the order of [`packed`].
+    #[inline(always)]
+    fn score<S: Simd, T: Copy + Default>(self, simd: S, table: &[T], load: impl Fn(S, &[T]) -> Vectors<S> + Copy) {
+        let Self { dim, queries, task: Task { rows, best }, .. } = self;
+        let queries = S::as_simd_f32s(queries).0.as_chunks().0;
+        let few = QUERIES * dim.div_ceil(tile::panel_width::<S>());
+        for (row, values) in (rows.start as u32..).zip(table[rows.start * dim..rows.end * dim].chunks_exact(dim)) {
+            for (queries, best) in queries.chunks(few).zip(best.chunks_mut(QUERIES)) {
+                match best.len() {
+                    1 => score::<S, T, 1>(simd, queries, row, values, load, best),
+                    2 => score::<S, T, 2>(simd, queries, row, values, load, best),
+                    3 => score::<S, T, 3>(simd, queries, row, values, load, best),
+                    _ => score::<S, T, QUERIES>(simd, queries, row, values, load, best),
+                }
             }
         }
     }
@@ -191,17 +236,27 @@ fn score_rows<S: Simd, T: Stored>(simd: S, dim: usize, queries: &[Vectors<S>], f
 
 /// Offers a row to `Q` queries. Each product has two sums, so that a multiply-add seldom waits for the one before.
 #[inline(always)]
-fn score<S: Simd, T: Stored, const Q: usize>(simd: S, queries: &[Vectors<S>], row: u32, values: &[T], best: &mut [Best]) {
+fn score<S: Simd, T: Copy + Default, const Q: usize>(
+    simd: S,
+    queries: &[Vectors<S>],
+    row: u32,
+    values: &[T],
+    load: impl Fn(S, &[T]) -> Vectors<S>,
+    best: &mut [Best],
+) {
     let panels = queries.len() / Q;
     let queries: [&[Vectors<S>]; Q] = std::array::from_fn(|query| &queries[query * panels..][..panels]);
     let mut sums = [tile::zero(simd); Q];
     let whole_panels = values.chunks_exact(tile::panel_width::<S>());
     let tail = whole_panels.remainder();
     for (panel, values) in whole_panels.enumerate() {
-        add_products(simd, T::load(simd, values), &queries, panel, &mut sums);
+        add_products(simd, load(simd, values), &queries, panel, &mut sums);
     }
     if !tail.is_empty() {
-        add_products(simd, load_tail(simd, tail), &queries, panels - 1, &mut sums);
+        // The last values of a row do not fill a panel: zeros follow.
+        let mut panel = [T::default(); MAX_PANEL];
+        panel[..tail.len()].copy_from_slice(tail);
+        add_products(simd, load(simd, &panel[..tile::panel_width::<S>()]), &queries, panels - 1, &mut sums);
     }
     for (best, sums) in best.iter_mut().zip(sums) {
         best.offer(simd.reduce_sum_f32s(simd.add_f32s(sums[0], sums[1])), row);
@@ -223,35 +278,17 @@ fn add_products<S: Simd, const Q: usize>(
     }
 }
 
-/// A value of a table.
-trait Stored: Copy + Default {
-    /// One panel's width of values, in the order of [`packed`].
-    fn load<S: Simd>(simd: S, panel: &[Self]) -> Vectors<S>;
-}
-
-/// The last values of a row, which do not fill a panel: zeros follow.
 #[inline(always)]
-fn load_tail<S: Simd, T: Stored>(simd: S, tail: &[T]) -> Vectors<S> {
-    let mut panel = [T::default(); MAX_PANEL];
-    panel[..tail.len()].copy_from_slice(tail);
-    T::load(simd, &panel[..tile::panel_width::<S>()])
+fn load<S: Simd>(_: S, panel: &[f32]) -> Vectors<S> {
+    let vectors = S::as_simd_f32s(panel).0;
+    [vectors[0], vectors[1]]
 }
 
-impl Stored for f32 {
-    #[inline(always)]
-    fn load<S: Simd>(_: S, panel: &[Self]) -> Vectors<S> {
-        let vectors = S::as_simd_f32s(panel).0;
-        [vectors[0], vectors[1]]
-    }
-}
-
-impl Stored for f16 {
-    /// Two halves lie in each 32-bit lane: the lower ones, of even index, become the first vector and the upper ones the second.
-    #[inline(always)]
-    fn load<S: Simd>(simd: S, panel: &[Self]) -> Vectors<S> {
-        let pairs: S::u32s = bytemuck::pod_read_unaligned(bytemuck::cast_slice(panel));
-        [from_upper_half(simd, simd.wrapping_dyn_shl_u32s(pairs, simd.splat_u32s(16))), from_upper_half(simd, pairs)]
-    }
+/// Two halves lie in each 32-bit lane: the lower ones, of even index, become the first vector and the upper ones the second.
+#[inline(always)]
+fn load_halves<S: Simd>(simd: S, panel: &[f16]) -> Vectors<S> {
+    let pairs: S::u32s = bytemuck::pod_read_unaligned(bytemuck::cast_slice(panel));
+    [from_upper_half(simd, simd.wrapping_dyn_shl_u32s(pairs, simd.splat_u32s(16))), from_upper_half(simd, pairs)]
 }
 
 /// The halves in the upper 16 bits of each lane. Moved to where f32 has them, exponent and mantissa give the value times 2⁻¹¹², because the
@@ -264,17 +301,23 @@ fn from_upper_half<S: Simd>(simd: S, halves: S::u32s) -> S::f32s {
     simd.mul_f32s(simd.transmute_f32s_u32s(simd.or_u32s(sign, magnitude)), simd.splat_f32s(TWO_TO_112))
 }
 
-/// Queries in whole panels, the last of each filled up with zeros. For rows of f16 a panel has its values of even index first, then the others.
+/// Queries in whole panels, the last of each filled up with zeros. Where [`load_halves`] reads the rows, a panel has its values of even index first,
+/// then the others.
 fn packed(queries: &[f32], dim: usize, table: Table<'_>) -> Vec<f32> {
+    #[cfg(target_arch = "x86_64")]
+    let is_in_order = matches!(table, Table::F32(_)) || halves::instructions().is_some();
+    #[cfg(not(target_arch = "x86_64"))]
+    let is_in_order = matches!(table, Table::F32(_));
     let width = tile::geometry().panel_width;
     let mut packed = Vec::with_capacity(queries.len() / dim * dim.next_multiple_of(width));
     for values in queries.chunks_exact(dim).flat_map(|query| query.chunks(width)) {
         let mut panel = [0.0; MAX_PANEL];
         panel[..values.len()].copy_from_slice(values);
         let panel = &panel[..width];
-        match table {
-            Table::F32(_) => packed.extend_from_slice(panel),
-            Table::F16(_) => packed.extend(panel.iter().step_by(2).chain(panel.iter().skip(1).step_by(2))),
+        if is_in_order {
+            packed.extend_from_slice(panel);
+        } else {
+            packed.extend(panel.iter().step_by(2).chain(panel.iter().skip(1).step_by(2)));
         }
     }
     packed

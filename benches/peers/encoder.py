@@ -1,7 +1,7 @@
 """onnxruntime and torch on a checkpoint folder, one timed run at a time, for `cargo bench --bench encoder`.
 
-    python benches/peer.py MODEL_DIR THREADS     (pip install torch torchvision transformers onnxruntime onnx onnxscript)
-    python benches/peer.py export MODEL_DIR OUT.onnx     writes the vision tower for one image, for benches/browser
+    python benches/peers/encoder.py MODEL_DIR THREADS     (pip install torch torchvision transformers onnxruntime onnx onnxscript)
+    python benches/peers/encoder.py export MODEL_DIR OUT.onnx     writes the vision tower for one image, for benches/browser
 
 After the line "ready" it answers each line "PEER TASK" on standard input with the seconds of one run. The caller alternates peers, because
 machines change their speed from minute to minute. Peers: onnxruntime, torch, both f32. Tasks: "image", 4 images of 256 tokens through the vision
