@@ -7,6 +7,7 @@ mod demo;
 mod doctor;
 mod embed;
 mod exit;
+mod export;
 mod features;
 mod fetch;
 mod hub;
@@ -61,6 +62,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     Index(index::IndexArgs),
     Search(search::SearchArgs),
+    Export(export::ExportArgs),
     Doctor(doctor::DoctorArgs),
     Fetch(fetch::FetchArgs),
     Pack(pack::PackArgs),
@@ -77,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Inspect(args)) => inspect::run(&args),
         Some(Command::Index(args)) => index::run(&args),
         Some(Command::Search(args)) => search::run(&args),
+        Some(Command::Export(args)) => export::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Fetch(args)) => fetch::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),

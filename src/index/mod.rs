@@ -10,6 +10,7 @@
 //! behind the last row that is known is overwritten. One process writes, any number read meanwhile.
 
 mod error;
+mod faults;
 mod folder;
 mod left_out;
 mod query;

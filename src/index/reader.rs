@@ -139,6 +139,24 @@ impl Reader {
         Ok(all)
     }
 
+    /// Gives every picture with its vector, `[dim]`, in the order of the paths.
+    ///
+    /// # Errors
+    /// The index cannot be read.
+    pub fn for_each(&self, mut each: impl FnMut(&str, &[f16])) -> Result<(), IndexError> {
+        let Snapshot { transaction, vectors, space } = self.snapshot()?;
+        let (vectors, dim) = (values(&vectors, space.rows, self.stamp.dim), self.stamp.dim);
+        let mut read = || -> Result<(), redb::Error> {
+            for entry in transaction.open_table(FILES)?.iter()? {
+                let (path, state) = entry?;
+                let start = state.value().3 as usize * dim;
+                each(path.value(), vectors.get(start..start + dim).unwrap_or_default());
+            }
+            Ok(())
+        };
+        read().map_err(|error| database(&self.path, error))
+    }
+
     /// The first pictures in the order of their paths; their scores are 0.
     ///
     /// # Errors

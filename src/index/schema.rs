@@ -152,11 +152,18 @@ pub(super) fn thumbnails_path(index: &Path, generation: u64) -> PathBuf {
     beside(index, "thumbnails", generation)
 }
 
+/// What an index is called while it is made.
+pub(super) fn new_path(index: &Path) -> PathBuf {
+    let mut name = index.as_os_str().to_owned();
+    name.push(".new");
+    name.into()
+}
+
 /// Whether a file of this name belongs to an index of that name.
 pub(super) fn is_beside(name: &str, index: &str) -> bool {
     let mark = name.strip_prefix(index).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
     let generation = ["vectors-", "thumbnails-"].iter().find_map(|what| mark.strip_prefix(what));
-    generation.is_some_and(|generation| generation.parse::<u64>().is_ok())
+    mark == "new" || generation.is_some_and(|generation| generation.parse::<u64>().is_ok())
 }
 
 fn beside(index: &Path, what: &str, generation: u64) -> PathBuf {

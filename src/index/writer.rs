@@ -6,14 +6,13 @@ use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use half::f16;
-use redb::backends::FileBackend;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::schema::{
     FILES, FORMAT, FORMAT_NOW, FileRow, FileState, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE,
-    check_format, database, is_beside, meta, thumbnails_path, vectors_path,
+    check_format, database, is_beside, meta, new_path, thumbnails_path, vectors_path,
 };
-use super::{Entry, IndexError, Unreadable, reader};
+use super::{Entry, IndexError, Unreadable, faults, reader};
 
 /// The one who writes an index.
 pub struct Writer {
@@ -60,14 +59,11 @@ impl Writer {
     /// # Errors
     /// The index was made otherwise than `stamp` says, is damaged or being written by another process, or the system refuses.
     pub fn open(path: &Path, stamp: &Stamp) -> Result<Self, IndexError> {
-        let file = private(path, false)?;
-        let backend = FileBackend::new(file).map_err(|error| database(path, error))?;
-        let opened = redb::Builder::new().set_concurrency_mode(MODE).set_check_integrity_on_open(true).create_with_backend(backend);
-        let opened = opened.map_err(|error| database(path, error))?;
-        let space = begin(path, &opened, stamp)?;
+        let is_new = std::fs::metadata(path).map_or(true, |metadata| metadata.len() == 0);
+        let (database, space) = if is_new { create(path, stamp)? } else { open(path, stamp)? };
         let vectors = Appended::open(vectors_path(path, space.generation))?;
         let thumbnails = Appended::open(thumbnails_path(path, space.generation))?;
-        let writer = Self { path: path.to_owned(), database: opened, vectors, thumbnails, stamp: stamp.clone(), space };
+        let writer = Self { path: path.to_owned(), database, vectors, thumbnails, stamp: stamp.clone(), space };
         writer.remove_leftovers()?;
         Ok(writer)
     }
@@ -249,7 +245,7 @@ pub fn delete(path: &Path) -> Result<(), IndexError> {
 }
 
 fn remove_file(path: &Path) -> Result<(), IndexError> {
-    match std::fs::remove_file(path) {
+    match faults::check().and_then(|()| std::fs::remove_file(path)) {
         Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
             Err(IndexError::Io { action: "remove", file: path.to_owned(), reason })
         }
@@ -273,10 +269,10 @@ impl Appended {
         let refused = |reason| IndexError::Io { action: "write", file: path.clone(), reason };
         let mut writer = BufWriter::new(private(&path, true)?);
         for part in parts {
-            writer.write_all(part).map_err(refused)?;
+            faults::check().and_then(|()| writer.write_all(part)).map_err(refused)?;
         }
         let file = writer.into_inner().map_err(|error| refused(error.into_error()))?;
-        file.sync_all().map_err(refused)?;
+        faults::check().and_then(|()| file.sync_all()).map_err(refused)?;
         Ok(Self { path, file })
     }
 
@@ -284,9 +280,27 @@ impl Appended {
     fn write(&mut self, end: u64, bytes: &[u8]) -> Result<(), IndexError> {
         let refused = |reason| IndexError::Io { action: "write", file: self.path.clone(), reason };
         self.file.seek(SeekFrom::Start(end)).map_err(refused)?;
-        self.file.write_all(bytes).map_err(refused)?;
-        self.file.sync_data().map_err(refused)
+        faults::check().and_then(|()| self.file.write_all(bytes)).map_err(refused)?;
+        faults::check().and_then(|()| self.file.sync_data()).map_err(refused)
     }
+}
+
+/// Makes an index under another name, which becomes its own when everything is in it: a half-made database is none.
+fn create(path: &Path, stamp: &Stamp) -> Result<(Database, Space), IndexError> {
+    let new = new_path(path);
+    remove_file(&new)?;
+    let made = open(&new, stamp)?;
+    let refused = |reason| IndexError::Io { action: "make", file: path.to_owned(), reason };
+    faults::check().and_then(|()| std::fs::rename(&new, path)).map_err(refused)?;
+    Ok(made)
+}
+
+fn open(path: &Path, stamp: &Stamp) -> Result<(Database, Space), IndexError> {
+    let backend = faults::Backend::new(private(path, false)?).map_err(|error| database(path, error))?;
+    let opened = redb::Builder::new().set_concurrency_mode(MODE).set_check_integrity_on_open(true).create_with_backend(backend);
+    let opened = opened.map_err(|error| database(path, error))?;
+    let space = begin(path, &opened, stamp)?;
+    Ok((opened, space))
 }
 
 /// Writes the stamp into a new index, or compares it with that of an old one.
@@ -335,5 +349,6 @@ fn private(path: &Path, is_new: bool) -> Result<File, IndexError> {
     options.read(true).write(true).create(true).truncate(is_new);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|reason| IndexError::Io { action: "open", file: path.to_owned(), reason })
+    let opened = faults::check().and_then(|()| options.open(path));
+    opened.map_err(|reason| IndexError::Io { action: "open", file: path.to_owned(), reason })
 }

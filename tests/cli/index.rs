@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::run::{model, polyglance};
+use crate::support::cases;
 
 fn samples() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples")
@@ -16,7 +17,7 @@ fn samples() -> std::path::PathBuf {
 
 /// Paths below `root` with their scores, the best first.
 fn search(index: &Path, query: &str, root: &Path) -> Vec<(String, f64)> {
-    let finished = polyglance(["search", "--json", "--top", "1000", "--device", "cpu"]).arg(index).arg(query).succeeds();
+    let finished = polyglance(["search", "--json", "--top", "100000", "--device", "cpu"]).arg(index).arg(query).succeeds();
     let found: Vec<Value> = serde_json::from_str(&finished.stdout).unwrap();
     let root = fs::canonicalize(root).unwrap();
     let below = |path: &str| Path::new(path).strip_prefix(&root).unwrap().display().to_string();
@@ -45,6 +46,18 @@ fn pictures_are_found_by_words_by_pictures_and_by_both() {
         assert!(found[..2].iter().all(|(path, _)| ["pizza.jpg", "cactus.jpg"].contains(&path.as_str())), "{found:?}");
     }
     assert!(of_key(&less) < of_key(&sum) - 0.1, "{sum:?}\n{less:?}");
+    // Their vectors leave as they are.
+    for name in ["vectors.npy", "vectors.parquet", "vectors.jsonl", "vectors.safetensors"] {
+        let output = folder.path().join(name);
+        let exported = polyglance(["export"]).arg(&index).arg("--output").arg(&output).succeeds();
+        assert!(exported.stderr.contains("12 vectors of "), "{}", exported.stderr);
+    }
+    let lines = fs::read_to_string(folder.path().join("vectors.npy.txt")).unwrap();
+    assert!(lines.lines().count() == 12 && lines.starts_with("bicycle.jpg\nbutterfly.jpg\n"), "{lines}");
+    let json = fs::read_to_string(folder.path().join("vectors.jsonl")).unwrap();
+    let key: Value = json.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|row| row["name"] == "key.jpg").unwrap();
+    let norm: f64 = key["embedding"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap().powi(2)).sum();
+    assert!((norm - 1.0).abs() < 1e-2, "{norm}");
     let table = polyglance(["search", "--top", "1", "--device", "cpu"]).arg(&index).arg("rocket").succeeds().stdout;
     assert!(table.lines().count() == 2 && table.contains("rocket.jpg"), "{table}");
 }
@@ -88,19 +101,20 @@ fn kills_lose_nothing_and_double_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let pictures = folder.path().join("pictures");
     fs::create_dir(&pictures).unwrap();
-    for number in 0..64_u32 {
+    let (count, kills) = if cases(1) > 1 { (20_000_u32, 50) } else { (1_000, 5) };
+    for number in 0..count {
         let pixel = |x: u32, y: u32| image::Rgb([(x * number) as u8, (y * 3 + number) as u8, (x ^ y) as u8]);
-        image::RgbImage::from_fn(64, 48, pixel).save(pictures.join(format!("{number:02}.png"))).unwrap();
+        image::RgbImage::from_fn(64, 48, pixel).save(pictures.join(format!("{number:05}.png"))).unwrap();
     }
     let index = |name: &str| {
-        let mut run = polyglance(["index", "--device", "cpu", "--max-num-patches", "1024", "--model"]);
+        let mut run = polyglance(["index", "--device", "cpu", "--max-num-patches", "16", "--model"]);
         run.arg(model("naflex")).arg("--output").arg(folder.path().join(name)).arg(&pictures);
         run
     };
-    let picture = pictures.join("07.png").display().to_string();
+    let picture = pictures.join("00007.png").display().to_string();
     let vectors = folder.path().join("killed.index.vectors-0");
     let length = || fs::metadata(&vectors).map_or(0, |metadata| metadata.len());
-    for kill in 0..5 {
+    for kill in 0..kills {
         let before = length();
         let mut child = index("killed.index").command().stderr(Stdio::null()).spawn().unwrap();
         let start = Instant::now();
@@ -108,21 +122,21 @@ fn kills_lose_nothing_and_double_nothing() {
         while length() == before && child.try_wait().unwrap().is_none() {
             assert!(start.elapsed() < Duration::from_secs(120), "nothing is written");
         }
-        std::thread::sleep(Duration::from_millis(3 * kill));
+        std::thread::sleep(Duration::from_millis(3 * (kill % 10)));
         child.kill().unwrap();
         child.wait().unwrap();
         // What was done so far can be searched as it is.
         let found: BTreeMap<_, _> = search(&folder.path().join("killed.index"), &picture, &pictures).into_iter().collect();
-        assert!(found.len() <= 64);
+        assert!(found.len() <= count as usize);
     }
     index("killed.index").succeeds();
     index("undisturbed.index").succeeds();
     let [killed, undisturbed] = ["killed.index", "undisturbed.index"].map(|name| {
         let found = search(&folder.path().join(name), &picture, &pictures);
-        assert_eq!(found.len(), 64);
+        assert_eq!(found.len(), count as usize);
         found.into_iter().collect::<BTreeMap<_, _>>()
     });
-    assert_eq!(killed.len(), 64, "none is there twice");
+    assert_eq!(killed.len(), count as usize, "none is there twice");
     for (path, score) in &undisturbed {
         assert!((killed[path] - score).abs() < 1e-3, "{path}");
     }

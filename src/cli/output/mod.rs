@@ -70,7 +70,7 @@ pub(crate) struct Embeddings {
 pub(crate) struct ImageRows {
     /// Paths as typed or found.
     pub(crate) names: Vec<String>,
-    /// Size of each picture in patches.
+    /// Size of each picture in patches; empty where nobody knows.
     pub(crate) grids: Vec<Grid>,
     /// `[N, dim]`, unit length.
     pub(crate) embeds: Vec<f32>,
@@ -120,8 +120,9 @@ impl Embeddings {
     /// Images before texts, each as (kind, name, grid, embedding).
     fn rows(&self) -> impl Iterator<Item = Row<'_>> {
         let images = self.images.iter().flat_map(|images| {
-            let rows = images.names.iter().zip(&images.grids).zip(images.embeds.chunks_exact(self.dim.max(1)));
-            rows.map(|((name, grid), embedding)| Row { kind: "image", name, grid: Some(*grid), embedding })
+            let grids = images.grids.iter().copied().map(Some).chain(std::iter::repeat(None));
+            let rows = images.names.iter().zip(grids).zip(images.embeds.chunks_exact(self.dim.max(1)));
+            rows.map(|((name, grid), embedding)| Row { kind: "image", name, grid, embedding })
         });
         let texts = self.texts.iter().flat_map(|texts| {
             let rows = texts.texts.iter().zip(texts.embeds.chunks_exact(self.dim.max(1)));

@@ -20,7 +20,9 @@ fn tensors<'a>(embeddings: &'a Embeddings, grids: &'a [i32]) -> Vec<OutputTensor
     if let Some(images) = &embeddings.images {
         let count = images.names.len();
         add("image_embeds", vec![count, embeddings.dim], F32(&images.embeds));
-        add("grid", vec![count, 2], I32(grids));
+        if !images.grids.is_empty() {
+            add("grid", vec![count, 2], I32(grids));
+        }
         for extra in &images.extras {
             add(&extra.name, extra.shape.clone(), F32(&extra.values));
         }
