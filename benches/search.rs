@@ -13,14 +13,17 @@ mod peers;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use half::f16;
 use polyglance::cpu::CpuBackend;
+use polyglance::encoder::{DeviceChoice, Encoder, EncoderOptions, Precision};
 use polyglance::engine::thread::{Files, Thread};
 use polyglance::engine::{self, Client, Job, Loader, ModelSource, News, OpenModel, Report, Search, Table};
+use polyglance::image::Resampling;
 use polyglance::index::{Entry, FileState, Reader, Stamp, Writer};
 use polyglance::kernels::{self, ScoresTopK};
-use polyglance::platform::{Stopwatch, for_each_chunk};
+use polyglance::platform::{Stopwatch, block_on, for_each_chunk};
 use polyglance::weights::Checkpoint;
 
 use self::peers::{Failure, Peers, median, percentile};
@@ -46,8 +49,7 @@ fn small(model: Option<&str>) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("pictures.index");
     let mut random = Random(1);
-    let model_name = model.unwrap_or("random");
-    let mut writer = Writer::open(&path, &stamp(model_name))?;
+    let mut writer = Writer::open(&path, &model.map_or_else(|| Ok(stamp()), |model| stamp_of(folder.path(), model))?)?;
     let mut first = Vec::new();
     for start in (0..ROWS).step_by(BATCH) {
         let embeds = random.vectors(BATCH);
@@ -134,7 +136,7 @@ fn large(rows: usize, python: Option<&str>) -> Result<(), Failure> {
     let path = folder.path().join("pictures.index");
     let raw = folder.path().join("vectors.f32");
     let mut random = Random(2);
-    let mut writer = Writer::open(&path, &stamp("random"))?;
+    let mut writer = Writer::open(&path, &stamp())?;
     let mut file = python.map(|_| File::create(&raw)).transpose()?.map(BufWriter::new);
     let mut halves: Vec<f16> = Vec::with_capacity(rows * DIM);
     for start in (0..rows).step_by(10 * BATCH) {
@@ -213,9 +215,18 @@ fn searches(reader: &Reader, random: &mut Random, count: usize) -> Result<Vec<f6
     Ok(millis)
 }
 
-fn stamp(model: &str) -> Stamp {
-    let (root, model, resampling) = ("/pictures".to_owned(), model.to_owned(), "hf".to_owned());
-    Stamp { root, model, dim: DIM, max_num_patches: Some(256), resampling }
+/// Of random vectors.
+fn stamp() -> Stamp {
+    let (root, model, resampling) = ("/pictures".to_owned(), "random".to_owned(), "hf".to_owned());
+    Stamp { root, model, dim: DIM, max_num_patches: Some(256), resampling, calibration: [0, 0] }
+}
+
+/// As if a model had made them.
+fn stamp_of(root: &Path, model: &str) -> Result<Stamp, Failure> {
+    let checkpoint = block_on(Checkpoint::open(model.as_ref()))?;
+    let options = EncoderOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
+    let encoder = block_on(Encoder::new(Arc::new(checkpoint), options))?;
+    Ok(Stamp::new(root, model, &encoder, None, Resampling::default())?)
 }
 
 /// A batch of pictures with thumbnails of so many bytes.

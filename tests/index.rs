@@ -10,7 +10,14 @@ use polyglance::index::{Entry, FileState, Found, IndexError, Reader, Stamp, Unre
 const DIM: usize = 24;
 
 fn stamp() -> Stamp {
-    Stamp { root: "/pictures".to_owned(), model: "demo".to_owned(), dim: DIM, max_num_patches: Some(256), resampling: "hf".to_owned() }
+    Stamp {
+        root: "/pictures".to_owned(),
+        model: "demo".to_owned(),
+        dim: DIM,
+        max_num_patches: Some(256),
+        resampling: "hf".to_owned(),
+        calibration: [1, 2],
+    }
 }
 
 fn state(bytes: u64) -> FileState {
@@ -167,7 +174,7 @@ fn a_deleted_index_leaves_nothing_behind() {
     let path = folder.path().join("pictures.index");
     let mut writer = Writer::open(&path, &stamp()).unwrap();
     writer.add(&entries(0..50), &vectors(6, 50)).unwrap();
-    assert!(delete(&path).unwrap_err().to_string().contains("another process"));
+    assert!(delete(&path).unwrap_err().to_string().contains("is writing it"));
     writer.remove(entries(0..25).iter().map(|entry| entry.path.as_str())).unwrap();
     writer.tidy().unwrap();
     drop(writer);
@@ -204,7 +211,7 @@ fn one_writes_and_what_was_made_otherwise_is_refused() {
     let path = folder.path().join("pictures.index");
     let writer = Writer::open(&path, &stamp()).unwrap();
     let Err(IndexError::Database { reason, .. }) = Writer::open(&path, &stamp()) else { panic!("two write") };
-    assert!(reason.contains("another process"), "{reason}");
+    assert!(reason.contains("is writing it"), "{reason}");
     drop(writer);
     let other = Stamp { model: "another".to_owned(), ..stamp() };
     let error = Writer::open(&path, &other).err().unwrap().to_string();

@@ -20,7 +20,7 @@ pub trait Host {
     /// Lets people choose a folder of pictures.
     fn pick_folder(&mut self) {}
 
-    /// Whether something that was dropped is a folder.
+    /// Whether something that was dropped is a folder of pictures.
     fn is_folder(&self, _path: &Path) -> bool {
         false
     }

@@ -107,11 +107,11 @@ impl App {
             match arrival {
                 Arrival::Picture { name, bytes } => {
                     self.desk.pictures.add(&mut self.desk.engine, name, bytes);
-                    self.leave_stage();
+                    self.show_pictures();
                 }
                 Arrival::Folder(root) => {
                     self.workspace = Workspace::Retrieve;
-                    self.retrieval.index(&mut self.desk, root);
+                    self.retrieval.index(root);
                 }
                 Arrival::Model(name) => self.desk.open_local(name),
                 Arrival::Saved(name) => self.desk.say(format!("{}: {name}", self.desk.text(Text::Saved))),
@@ -137,9 +137,9 @@ impl App {
         }
     }
 
-    /// Pictures have their place in the other workspaces.
-    fn leave_stage(&mut self) {
-        if self.workspace == Workspace::Stage {
+    /// Pictures have their place in two of the workspaces.
+    fn show_pictures(&mut self) {
+        if matches!(self.workspace, Workspace::Stage | Workspace::Retrieve) {
             self.workspace = Workspace::Classify;
         }
     }
@@ -164,7 +164,7 @@ impl App {
             match event {
                 Event::PasteImage(image) => {
                     self.desk.pictures.add_pixels(&mut self.desk.engine, "pasted", &image);
-                    self.leave_stage();
+                    self.show_pictures();
                 }
                 Event::Paste(text) if !is_writing && self.workspace == Workspace::Retrieve => {
                     self.retrieval.take(&mut self.desk, text.lines());

@@ -231,6 +231,7 @@ strings! {
     UpdateFolder: "Update", "更新";
     UpdateFolderHint: "Look for pictures that are new, changed or gone", "追加・変更・削除された画像を調べます";
     DeleteIndex: "Forget", "索引を削除";
+    DeleteIndexSure: "Really forget it", "本当に削除する";
     DeleteIndexHint: "Deletes the index of this folder. The pictures stay.", "このフォルダの索引を削除します。画像は残ります。";
     IndexingOf: "Indexing {}", "{} の索引を作成中";
     IndexingRate: "{} pictures/s, {} min left", "毎秒{}枚、残り{}分";

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
     let ImageArgs { max_num_patches, resample } = args.pictures;
     check_budget(&model.config().vision, max_num_patches)?;
-    let stamp = Stamp::new(&root, args.model.as_deref().unwrap_or_default(), model.config(), max_num_patches, resample)?;
+    let stamp = Stamp::new(&root, args.model.as_deref().unwrap_or_default(), &model.encoder, max_num_patches, resample)?;
     let writer = Writer::open(&args.output, &stamp)?;
     let (mut update, left_out) = Update::begin(writer, model.config().vision)?;
 

@@ -133,7 +133,7 @@ impl Inputs {
         Ok(())
     }
 
-    fn add_found(&mut self, Listing { pictures, left_out }: Listing) {
+    fn add_found(&mut self, Listing { pictures, left_out, .. }: Listing) {
         self.pictures.extend(pictures.into_iter().map(|path| Picture::file(path, false)));
         self.left_out.merge(left_out);
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use polyglance::encoder::ImageOutputs;
 use polyglance::image::PatchBatch;
-use polyglance::index::{Found, Query, Reader, Subject};
+use polyglance::index::{Found, Query, Reader, Subject, below};
 use polyglance::platform::block_on;
 use serde_json::json;
 
@@ -89,8 +89,8 @@ fn embeds(args: &SearchArgs, query: &Query, reader: &Reader) -> Result<Vec<Vec<f
 fn embed(args: &SearchArgs, subject: &Subject, reader: &Reader, model: &mut Option<Model>) -> Result<Vec<f32>> {
     if let Subject::Picture(path) = subject {
         let path = std::fs::canonicalize(path).with_context(|| format!("cannot read picture {path}"))?;
-        let below = path.strip_prefix(&reader.stamp().root).ok().and_then(Path::to_str);
-        if let Some(embed) = below.map(|below| reader.embedding(below)).transpose()?.flatten() {
+        let below = below(Path::new(&reader.stamp().root), &path);
+        if let Some(embed) = below.map(|below| reader.embedding(&below)).transpose()?.flatten() {
             return Ok(embed);
         }
     }
@@ -113,8 +113,11 @@ fn embed(args: &SearchArgs, subject: &Subject, reader: &Reader, model: &mut Opti
 fn load(args: &SearchArgs, reader: &Reader) -> Result<Model> {
     let stamp = reader.stamp();
     let model = Model::load(Some(args.model.as_deref().unwrap_or(&stamp.model)), &args.hub, &args.device)?;
-    if model.config().embedding_dim() != stamp.dim {
-        bail!("{} was made {stamp}; this model's embeddings have {} values", args.index.display(), model.config().embedding_dim());
+    if !stamp.fits(&model.encoder) {
+        bail!(
+            "{} was made {stamp}, and this is another model; name that one with --model, or index the folder again",
+            args.index.display()
+        );
     }
     Ok(model)
 }

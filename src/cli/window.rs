@@ -108,7 +108,7 @@ impl Host for Desktop {
     }
 
     fn is_folder(&self, path: &Path) -> bool {
-        path.is_dir()
+        path.is_dir() && model_folder(path).is_none()
     }
 
     fn read(&mut self, picture: PathBuf) {

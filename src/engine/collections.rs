@@ -1,13 +1,14 @@
 //! Folders of pictures that were indexed, for the service: brought up to date, searched, looked at.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Search, Stage};
 use super::service::{Report, input};
 use crate::encoder::Encoder;
 use crate::image::{DecodedImage, Resampling, decode};
-use crate::index::{Event, IndexError, LeftOut, Results, Shelf, Stamp, Subject, Update, UpdateError, read_picture};
+use crate::index::{Event, IndexError, LeftOut, Results, Shelf, Stamp, Subject, Update, UpdateError, below, read_picture};
 use crate::limits::Limits;
 use crate::platform::Stopwatch;
 
@@ -43,9 +44,23 @@ impl Collections {
         Self { shelf: Shelf::new(folder), update: None }
     }
 
-    /// Those that can be read, by their folders. One that is damaged is made anew when its folder is indexed.
+    /// All of them, by their folders.
     pub(super) fn list(&mut self) -> Vec<Collection> {
-        let mut all: Vec<Collection> = self.shelf.names().iter().filter_map(|name| self.describe(name).ok()).collect();
+        // Other processes may have replaced some.
+        self.shelf.close();
+        let mut all = Vec::new();
+        for name in self.shelf.names() {
+            // A page that is torn in the right place makes the database panic: that shall not take the others along.
+            let described = catch_unwind(AssertUnwindSafe(|| self.describe(&name).map_err(|error| error.to_string())));
+            all.push(described.unwrap_or_else(|_| Err("it is damaged".to_owned())).unwrap_or_else(|damage| Collection {
+                name,
+                root: String::new(),
+                model: String::new(),
+                pictures: 0,
+                bytes: 0,
+                damage: Some(damage),
+            }));
+        }
         all.sort_by(|a, b| (&a.root, &a.model).cmp(&(&b.root, &b.model)));
         all
     }
@@ -58,7 +73,7 @@ impl Collections {
         encoder: &mut Encoder,
         report: &mut Report<'_>,
     ) -> Result<Indexed, Failure> {
-        let stamp = Stamp::new(Path::new(root), model, encoder.config(), None, Resampling::default()).map_err(input)?;
+        let stamp = Stamp::new(Path::new(root), model, encoder, None, Resampling::default()).map_err(input)?;
         let mut underway = match self.update.take().filter(|underway| underway.stamp == stamp) {
             Some(underway) => underway,
             None => self.begin(stamp, encoder)?,
@@ -83,6 +98,7 @@ impl Collections {
         let (added, gone) = (update.summary().added, update.summary().gone);
         // It writes no more, so that others may.
         drop(update);
+        self.shelf.close();
         let name = Shelf::name(&stamp);
         let unreadable = self.shelf.reader(&name).and_then(|reader| reader.unreadable()).map_err(input)?;
         let unreadable = unreadable.into_values().map(|file| (file.path, file.reason)).collect();
@@ -119,14 +135,19 @@ impl Collections {
         let Subject::Picture(path) = subject else { return Ok(Part::Text(subject.to_string())) };
         let root = Path::new(&reader.stamp().root);
         let path = root.join(path.strip_prefix("./").unwrap_or(path));
-        let below = path.strip_prefix(root).ok().and_then(Path::to_str);
-        let known = below.map(|below| reader.embedding(below)).transpose().map_err(input)?.flatten();
+        let below = below(root, &path);
+        let known = below.map(|below| reader.embedding(&below)).transpose().map_err(input)?.flatten();
         Ok(known.map_or(Part::Picture(path), Part::Known))
     }
 
-    /// The model that a collection was made with.
-    pub(super) fn model(&mut self, collection: &str) -> Result<&str, Failure> {
-        Ok(&self.shelf.reader(collection).map_err(input)?.stamp().model)
+    /// How a collection was made.
+    pub(super) fn stamp(&mut self, collection: &str) -> Result<&Stamp, Failure> {
+        Ok(self.shelf.reader(collection).map_err(input)?.stamp())
+    }
+
+    /// Lets go of an update that is under way: nobody wants it now. What was done stays.
+    pub(super) fn stop(&mut self) {
+        self.update = None;
     }
 
     /// Encoded small pictures.
@@ -150,7 +171,7 @@ impl Collections {
     fn describe(&mut self, name: &str) -> Result<Collection, IndexError> {
         let reader = self.shelf.reader(name)?;
         let (stamp, pictures, bytes) = (reader.stamp(), reader.count()?, reader.bytes()?);
-        Ok(Collection { name: name.to_owned(), root: stamp.root.clone(), model: stamp.model.clone(), pictures, bytes })
+        Ok(Collection { name: name.to_owned(), root: stamp.root.clone(), model: stamp.model.clone(), pictures, bytes, damage: None })
     }
 }
 
@@ -164,6 +185,6 @@ pub(super) fn read(path: &Path) -> Result<DecodedImage, Failure> {
 fn failed(error: UpdateError) -> Failure {
     match error {
         UpdateError::Encoder { .. } => Failure::new(FailureKind::Model, error),
-        UpdateError::Index(_) | UpdateError::Threads(_) => input(error),
+        UpdateError::Index(_) | UpdateError::Empty { .. } | UpdateError::Threads(_) => input(error),
     }
 }

@@ -5,7 +5,7 @@ use super::protocol::{Failure, FailureKind, Hits, ImageInfo, Job, News, Search};
 use super::service::{Answer, Loader, Open, Report, Service, input, model, no_model};
 use crate::encoder::ImageOutputs;
 use crate::image::{DecodedImage, PatchBatch, Resampling, decode, preprocess, preview};
-use crate::index::Query;
+use crate::index::{FileState, Query};
 use crate::limits::Limits;
 use crate::platform::Stopwatch;
 
@@ -52,11 +52,15 @@ impl<L: Loader> Service<L> {
         }
         let query = Query::parse(&request.query).map_err(input)?;
         let open = self.open.as_mut().ok_or_else(no_model)?;
-        let (was, is) = (collections.model(&request.collection)?, open.info.source.name().unwrap_or(DEMO));
-        if was != is {
+        let (stamp, name) = (collections.stamp(&request.collection)?, open.info.source.name().unwrap_or(DEMO));
+        if stamp.model != name {
+            let was = &stamp.model;
             return Err(input(format!(
-                "this folder was indexed with {was}, and {is} is open; open that model, or index the folder with this one"
+                "this folder was indexed with {was}, and {name} is open; open that model, or index the folder with this one"
             )));
+        }
+        if !stamp.fits(&open.encoder) {
+            return Err(input(format!("this folder was indexed with another version of {name}; update it, which indexes it anew")));
         }
         let watch = Stopwatch::start();
         let mut embeds = Vec::with_capacity(query.terms.len());
@@ -79,13 +83,15 @@ const DEMO: &str = "demo";
 impl Open {
     /// The embedding of a picture on the disk, `[dim]`.
     async fn embed_file(&mut self, path: &std::path::Path) -> Result<Vec<f32>, Failure> {
-        if let Some(embed) = self.files.get(&path.to_owned()) {
+        let state = FileState::of(path).map_err(|error| input(format!("{}: {error}", path.display())))?;
+        let key = (path.to_owned(), state);
+        if let Some(embed) = self.files.get(&key) {
             return Ok(embed.clone());
         }
         let picture = read(path)?.pixels;
         let patches = preprocess(&picture, &self.encoder.config().vision, None, Resampling::default()).map_err(input)?;
         let embeds = self.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()).await.map_err(model)?.embeds;
-        self.files.insert(path.to_owned(), embeds.clone(), size_of_val(embeds.as_slice()));
+        self.files.insert(key, embeds.clone(), size_of_val(embeds.as_slice()));
         Ok(embeds)
     }
 }

@@ -135,7 +135,7 @@ pub(super) struct Open {
     features: Cache<FeatureKey, (PatchFeatures, Vec<usize>)>,
     /// Embeddings of pictures on the disk that were looked for.
     #[cfg(feature = "index")]
-    pub(super) files: Cache<std::path::PathBuf, Vec<f32>>,
+    pub(super) files: Cache<(std::path::PathBuf, crate::index::FileState), Vec<f32>>,
 }
 
 /// What features are of.
@@ -156,6 +156,14 @@ impl<L: Loader> Service<L> {
             loader,
             open: None,
             images: HashMap::new(),
+        }
+    }
+
+    /// Lets go of what the last job left for the next time, since that is not wanted: files stay locked by it.
+    pub fn stop(&mut self) {
+        #[cfg(feature = "index")]
+        if let Some(collections) = &mut self.collections {
+            collections.stop();
         }
     }
 

@@ -112,6 +112,9 @@ impl Worker {
                 }
                 block_on(service.run(job, bulk, &mut report))
             }));
+            if can_wait && is_unwanted() {
+                service.stop();
+            }
             match done {
                 Ok(result) => self.say(id, result.unwrap_or_else(|failure| News::Failed(failure).into())),
                 // The service may be half of something now.

@@ -8,7 +8,7 @@ pub enum IndexError {
     /// The operating system refused something.
     #[error("cannot {action} {file}: {reason}")]
     Io {
-        /// "open", "read" or "write".
+        /// A verb: "open", "read", "write", …
         action: &'static str,
         /// Which file.
         file: PathBuf,

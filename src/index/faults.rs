@@ -158,7 +158,14 @@ mod tests {
     }
 
     fn stamp() -> Stamp {
-        Stamp { root: "/pictures".to_owned(), model: "demo".to_owned(), dim: DIM, max_num_patches: None, resampling: "hf".to_owned() }
+        Stamp {
+            root: "/pictures".to_owned(),
+            model: "demo".to_owned(),
+            dim: DIM,
+            max_num_patches: None,
+            resampling: "hf".to_owned(),
+            calibration: [1, 2],
+        }
     }
 
     fn file(content: u8) -> FileState {

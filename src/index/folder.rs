@@ -17,6 +17,8 @@ pub struct Listing {
     pub pictures: Vec<PathBuf>,
     /// Everything else: nothing is skipped silently.
     pub left_out: LeftOut,
+    /// Places that could not be looked into: what is there is not known.
+    pub unseen: Vec<PathBuf>,
 }
 
 /// What a file seems to be. Decoding has the last word.
@@ -38,9 +40,14 @@ impl Listing {
     pub fn of(folder: &Path) -> std::io::Result<Self> {
         fs::read_dir(folder)?;
         let (mut listing, mut files) = (Self::default(), Vec::new());
-        walk(folder, &mut Vec::new(), &mut files, &mut listing.left_out);
+        walk(folder, &mut Vec::new(), &mut files, &mut listing);
         listing.add(files);
         Ok(listing)
+    }
+
+    fn not_seen(&mut self, place: &Path, error: &std::io::Error) {
+        self.left_out.trouble(place, &error.to_string());
+        self.unseen.push(place.to_owned());
     }
 
     /// Sorts files, and sets those aside that cannot be pictures.
@@ -58,13 +65,13 @@ impl Listing {
 impl FileKind {
     /// By its extension and its first bytes.
     pub fn of(path: &Path) -> Self {
-        match (extension_support(&extension(path)), signature(path)) {
-            (ExtensionSupport::Decodable, _) => Self::Picture,
+        match extension_support(&extension(path)) {
+            ExtensionSupport::Decodable => Self::Picture,
             // Phones save JPEG under .heic; but camera raw files, which are TIFF inside, are what they say.
-            (ExtensionSupport::Unsupported(_), Some(format)) if format != ImageFormat::Tiff => Self::Picture,
-            (ExtensionSupport::Unsupported(format), _) => Self::Undecodable(format),
-            (ExtensionSupport::NotAnImage, Some(_)) => Self::Picture,
-            (ExtensionSupport::NotAnImage, None) => Self::Other,
+            ExtensionSupport::Unsupported(_) if signature(path).is_some_and(|format| format != ImageFormat::Tiff) => Self::Picture,
+            ExtensionSupport::Unsupported(format) => Self::Undecodable(format),
+            ExtensionSupport::NotAnImage if signature(path).is_some() => Self::Picture,
+            ExtensionSupport::NotAnImage => Self::Other,
         }
     }
 }
@@ -91,30 +98,30 @@ fn signature(path: &Path) -> Option<ImageFormat> {
 /// Collects the regular files under `folder`.
 ///
 /// `open` holds the canonical paths of the folders from the top down to this one.
-fn walk(folder: &Path, open: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, left_out: &mut LeftOut) {
-    let listing = folder.canonicalize().and_then(|canonical| Ok((canonical, fs::read_dir(folder)?)));
-    let (canonical, entries) = match listing {
-        Ok(listing) => listing,
-        Err(error) => return left_out.trouble(folder, &error.to_string()),
+fn walk(folder: &Path, open: &mut Vec<PathBuf>, files: &mut Vec<PathBuf>, listing: &mut Listing) {
+    let entries = folder.canonicalize().and_then(|canonical| Ok((canonical, fs::read_dir(folder)?)));
+    let (canonical, entries) = match entries {
+        Ok(entries) => entries,
+        Err(error) => return listing.not_seen(folder, &error),
     };
     // A link to any ancestor, even to one above the folder that was asked for, would come back here.
     if open.iter().any(|ancestor| ancestor.starts_with(&canonical)) {
-        return left_out.trouble(folder, "a symbolic link back to a folder that contains it; not followed");
+        return listing.left_out.trouble(folder, "a symbolic link back to a folder that contains it; not followed");
     }
     open.push(canonical);
     for entry in entries {
         let path = match entry {
             Ok(entry) => entry.path(),
             Err(error) => {
-                left_out.trouble(folder, &error.to_string());
+                listing.not_seen(folder, &error);
                 continue;
             }
         };
         match fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => walk(&path, open, files, left_out),
+            Ok(metadata) if metadata.is_dir() => walk(&path, open, files, listing),
             Ok(metadata) if metadata.is_file() => files.push(path),
-            Ok(_) => left_out.file(path),
-            Err(error) => left_out.trouble(&path, &error.to_string()),
+            Ok(_) => listing.left_out.file(path),
+            Err(error) => listing.not_seen(&path, &error),
         }
     }
     open.pop();

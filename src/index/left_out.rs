@@ -14,6 +14,8 @@ pub struct LeftOut {
     troubles: Vec<String>,
 }
 
+/// Places listed with their reasons; the rest are only counted.
+const TROUBLES: usize = 100;
 /// Examples listed for one extension; the rest are only counted.
 const EXAMPLES: usize = 3;
 
@@ -55,7 +57,11 @@ impl std::fmt::Display for LeftOut {
             let kinds: Vec<String> = others.iter().map(|(extension, files)| summary(extension, files)).collect();
             writeln!(f, "left out {}, not pictures: {}", plural(count(&others), "file"), kinds.join(", "))?;
         }
-        self.troubles.iter().try_for_each(|trouble| writeln!(f, "left out {trouble}"))
+        self.troubles.iter().take(TROUBLES).try_for_each(|trouble| writeln!(f, "left out {trouble}"))?;
+        match self.troubles.len().checked_sub(TROUBLES) {
+            Some(more @ 1..) => writeln!(f, "left out {more} places more"),
+            _ => Ok(()),
+        }
     }
 }
 

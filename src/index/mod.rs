@@ -27,5 +27,5 @@ pub use query::{Query, QueryError, Subject, Term};
 pub use reader::{Found, Reader, Results};
 pub use schema::{Entry, FileState, Stamp, Unreadable};
 pub use shelf::Shelf;
-pub use update::{Event, Summary, Times, Update, UpdateError};
+pub use update::{Event, Summary, Times, Update, UpdateError, below};
 pub use writer::{Writer, delete};

@@ -1,6 +1,7 @@
 //! What is looked for: sums of texts and pictures with weights and signs, `2: red car + ./sketch.png - people`.
 
 use std::fmt;
+use std::path::Path;
 
 /// A sum of terms.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,7 +100,7 @@ fn term(text: &str) -> Result<(f32, Subject, &str), QueryError> {
 }
 
 fn subject(text: &str) -> Subject {
-    let is_path = ["./", "../", "/"].iter().any(|start| text.starts_with(start));
+    let is_path = ["./", "../", "/"].iter().any(|start| text.starts_with(start)) || Path::new(text).is_absolute();
     if is_path { Subject::Picture(text.to_owned()) } else { Subject::Text(text.to_owned()) }
 }
 

@@ -113,7 +113,7 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn embedding(&self, picture: &str) -> Result<Option<Vec<f32>>, IndexError> {
-        let Snapshot { transaction, vectors, space } = self.snapshot()?;
+        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
         let Some(row) = self.row(&transaction, picture)? else { return Ok(None) };
         let vectors = values(&vectors, space.rows, self.stamp.dim);
         let start = row as usize * self.stamp.dim;
@@ -125,16 +125,15 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn thumbnails(&self, pictures: &[String]) -> Result<Vec<Vec<u8>>, IndexError> {
-        let Snapshot { transaction, space, .. } = self.snapshot()?;
+        let Snapshot { transaction, thumbnails, .. } = self.snapshot()?;
         let places = transaction.open_table(PICTURES).map_err(|error| database(&self.path, error))?;
-        let map = map(&thumbnails_path(&self.path, space.generation), space.thumbnail_bytes)?;
         let mut all = Vec::with_capacity(pictures.len());
         for picture in pictures {
             let place = match self.row(&transaction, picture)? {
                 Some(row) => places.get(row).map_err(|error| database(&self.path, error))?.map(|place| place.value()),
                 None => None,
             };
-            all.push(place.map(|(start, len, _, _)| part(&map, start, len).to_vec()).unwrap_or_default());
+            all.push(place.map(|(start, len, _, _)| part(&thumbnails, start, len).to_vec()).unwrap_or_default());
         }
         Ok(all)
     }
@@ -144,7 +143,7 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn for_each(&self, mut each: impl FnMut(&str, &[f16])) -> Result<(), IndexError> {
-        let Snapshot { transaction, vectors, space } = self.snapshot()?;
+        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
         let (vectors, dim) = (values(&vectors, space.rows, self.stamp.dim), self.stamp.dim);
         let mut read = || -> Result<(), redb::Error> {
             for entry in transaction.open_table(FILES)?.iter()? {
@@ -165,7 +164,7 @@ impl Reader {
         let read = || -> Result<_, redb::Error> {
             let transaction = self.database.begin_read()?;
             let (files, pictures) = (transaction.open_table(FILES)?, transaction.open_table(PICTURES)?);
-            let mut found = Vec::with_capacity(count);
+            let mut found = Vec::new();
             for entry in files.iter()?.take(count) {
                 let (path, state) = entry?;
                 let size = pictures.get(state.value().3)?.map_or([0, 0], |picture| size(picture.value()));
@@ -186,13 +185,10 @@ impl Reader {
     /// # Errors
     /// They cannot be read.
     pub fn bytes(&self) -> Result<u64, IndexError> {
-        let generation = self.snapshot()?.space.generation;
-        let files = [self.path.clone(), vectors_path(&self.path, generation), thumbnails_path(&self.path, generation)];
-        let bytes = |file: &PathBuf| {
-            let metadata = std::fs::metadata(file);
-            metadata.map(|metadata| metadata.len()).map_err(|reason| IndexError::Io { action: "read", file: file.clone(), reason })
-        };
-        files.iter().map(bytes).sum()
+        let Snapshot { vectors, thumbnails, .. } = self.snapshot()?;
+        let database = std::fs::metadata(&self.path);
+        let database = database.map_err(|reason| IndexError::Io { action: "read", file: self.path.clone(), reason })?;
+        Ok(database.len() + vectors.len() as u64 + thumbnails.len() as u64)
     }
 
     fn row(&self, transaction: &ReadTransaction, picture: &str) -> Result<Option<u32>, IndexError> {
@@ -201,13 +197,13 @@ impl Reader {
         Ok(row)
     }
 
-    /// The `count` pictures that are nearest to a query of unit length, `[dim]`, the best first; of equal ones the one that was indexed first. Every
-    /// picture is compared: the search is exact.
+    /// The `count` pictures that are nearest to a query of unit length, `[dim]`, the best first; of equal ones the one in the lower row. Every picture is
+    /// compared: the search is exact.
     ///
     /// # Errors
     /// The index cannot be read.
     pub fn search(&self, query: &[f32], count: usize) -> Result<Results, IndexError> {
-        let Snapshot { transaction, vectors, space } = self.snapshot()?;
+        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
         let failed = |error: redb::StorageError| database(&self.path, error);
         let paths = transaction.open_table(ROWS).map_err(|error| database(&self.path, error))?;
         let pictures = transaction.open_table(PICTURES).map_err(|error| database(&self.path, error))?;
@@ -228,7 +224,7 @@ impl Reader {
                     found.push(Found { path: path.value().to_owned(), score: hit.score, size });
                 }
             }
-            if found.len() == count || hits.len() >= space.rows as usize {
+            if found.len() == count || k >= space.rows as usize {
                 return Ok(Results { found, compared, ordinary });
             }
             k = 2 * k + 16;
@@ -246,10 +242,17 @@ impl Reader {
             let transaction = self.begin()?;
             let table = transaction.open_table(META).map_err(|error| database(&self.path, error))?;
             let space: Space = meta(&self.path, &table, SPACE)?;
-            match self.vectors(space) {
+            let maps = self.vectors(space).and_then(|vectors| {
+                let thumbnails = map(&thumbnails_path(&self.path, space.generation), space.thumbnail_bytes)?;
+                Ok((vectors, thumbnails))
+            });
+            match maps {
                 // The writer has written them anew meanwhile, and committed that.
                 Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
-                vectors => return Ok(Snapshot { transaction, vectors: vectors?, space }),
+                maps => {
+                    let (vectors, thumbnails) = maps?;
+                    return Ok(Snapshot { transaction, vectors, thumbnails, space });
+                }
             }
         }
     }
@@ -275,6 +278,7 @@ impl Reader {
 struct Snapshot {
     transaction: ReadTransaction,
     vectors: Arc<Mmap>,
+    thumbnails: Mmap,
     space: Space,
 }
 

@@ -8,7 +8,8 @@ use redb::{ConcurrencyMode, TableDefinition};
 use serde::{Deserialize, Serialize};
 
 use super::IndexError;
-use crate::config::{ModelConfig, VisionGeometry};
+use crate::config::VisionGeometry;
+use crate::encoder::Encoder;
 use crate::image::Resampling;
 
 /// [`FORMAT`], [`STAMP`] and [`SPACE`] by name, as JSON.
@@ -29,7 +30,9 @@ pub(super) const UNREADABLE: TableDefinition<'_, &str, (u64, i64, u32, &str)> = 
 
 pub(super) const FORMAT: &str = "format";
 /// Goes up when the tables or the files change their meaning.
-pub(super) const FORMAT_NOW: u32 = 2;
+pub(super) const FORMAT_NOW: u32 = 3;
+/// How a file of thumbnails begins, so that nobody takes it for the first of them.
+pub(super) const THUMBNAILS_MAGIC: &[u8] = b"polyglance thumbnails\n";
 pub(super) const STAMP: &str = "stamp";
 pub(super) const SPACE: &str = "space";
 
@@ -49,6 +52,8 @@ pub struct Stamp {
     pub max_num_patches: Option<usize>,
     /// How pictures are scaled.
     pub resampling: String,
+    /// The bits of the model's scale and bias of logits: a name may come to mean another training run, which has others.
+    pub calibration: [u32; 2],
 }
 
 impl Stamp {
@@ -59,23 +64,33 @@ impl Stamp {
     pub fn new(
         root: &Path,
         model: &str,
-        config: &ModelConfig,
+        encoder: &Encoder,
         max_num_patches: Option<usize>,
         resampling: Resampling,
     ) -> Result<Self, IndexError> {
         let refused = |reason| IndexError::Io { action: "index", file: root.to_owned(), reason };
         let whole = std::fs::canonicalize(root).map_err(refused)?;
         let whole = whole.to_str().ok_or_else(|| refused(std::io::Error::other("its path is not valid Unicode")))?;
-        let vision = config.vision;
+        let vision = encoder.config().vision;
         let is_naflex = matches!(vision.geometry, VisionGeometry::NaFlex { .. });
         Ok(Self {
             root: whole.to_owned(),
             model: model.to_owned(),
-            dim: config.embedding_dim(),
+            dim: encoder.config().embedding_dim(),
             max_num_patches: is_naflex.then(|| max_num_patches.unwrap_or(vision.preprocessing.max_num_patches)),
             resampling: resampling.name().to_owned(),
+            calibration: calibration(encoder),
         })
     }
+
+    /// Whether this is the very model that an index was made with, whatever either is called.
+    pub fn fits(&self, encoder: &Encoder) -> bool {
+        self.dim == encoder.config().embedding_dim() && self.calibration == calibration(encoder)
+    }
+}
+
+fn calibration(encoder: &Encoder) -> [u32; 2] {
+    [encoder.logit_scale(), encoder.logit_bias()].map(f32::to_bits)
 }
 
 impl fmt::Display for Stamp {
@@ -84,7 +99,8 @@ impl fmt::Display for Stamp {
         if let Some(patches) = self.max_num_patches {
             write!(f, " at {patches} patches")?;
         }
-        write!(f, " ({} values, scaled as {} does)", self.dim, self.resampling)
+        let [scale, bias] = self.calibration.map(f32::from_bits);
+        write!(f, " ({} values, scaled as {} does; logits by {scale} and {bias})", self.dim, self.resampling)
     }
 }
 
@@ -124,14 +140,24 @@ pub struct Unreadable {
 }
 
 /// By what a change of a file is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileState {
     /// Length.
     pub bytes: u64,
-    /// Seconds since 1970 of the last change; negative before.
+    /// Seconds since 1970 of the last change.
     pub secs: i64,
     /// Nanoseconds after that.
     pub nanos: u32,
+}
+
+impl FileState {
+    /// That of a file as it is now.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        std::fs::metadata(path).map(|metadata| Self::from(&metadata))
+    }
 }
 
 impl From<&std::fs::Metadata> for FileState {
@@ -152,18 +178,16 @@ pub(super) fn thumbnails_path(index: &Path, generation: u64) -> PathBuf {
     beside(index, "thumbnails", generation)
 }
 
-/// What an index is called while it is made.
+/// What an index is called while this process makes it.
 pub(super) fn new_path(index: &Path) -> PathBuf {
-    let mut name = index.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
+    beside(index, "new", u64::from(std::process::id()))
 }
 
 /// Whether a file of this name belongs to an index of that name.
 pub(super) fn is_beside(name: &str, index: &str) -> bool {
     let mark = name.strip_prefix(index).and_then(|rest| rest.strip_prefix('.')).unwrap_or_default();
-    let generation = ["vectors-", "thumbnails-"].iter().find_map(|what| mark.strip_prefix(what));
-    mark == "new" || generation.is_some_and(|generation| generation.parse::<u64>().is_ok())
+    let generation = ["vectors-", "thumbnails-", "new-"].iter().find_map(|what| mark.strip_prefix(what));
+    generation.is_some_and(|generation| generation.parse::<u64>().is_ok())
 }
 
 fn beside(index: &Path, what: &str, generation: u64) -> PathBuf {
@@ -176,14 +200,15 @@ fn beside(index: &Path, what: &str, generation: u64) -> PathBuf {
 pub(super) fn database(file: &Path, error: impl Into<redb::Error>) -> IndexError {
     let file = file.to_owned();
     match error.into() {
-        redb::Error::DatabaseAlreadyOpen => {
-            IndexError::Database { file, reason: "another process is writing it; wait until that is done".to_owned() }
-        }
+        redb::Error::DatabaseAlreadyOpen => IndexError::Database {
+            file,
+            reason: "another window or process is writing it; close that, or wait until it is done".to_owned(),
+        },
         // Another file, or one whose first bytes are gone.
         redb::Error::Io(reason) if reason.kind() == std::io::ErrorKind::InvalidData => {
             IndexError::Damaged { file, reason: reason.to_string() }
         }
-        redb::Error::Io(reason) => IndexError::Io { action: "open", file, reason },
+        redb::Error::Io(reason) => IndexError::Io { action: "use", file, reason },
         redb::Error::Corrupted(reason) => IndexError::Damaged { file, reason },
         error => IndexError::Database { file, reason: error.to_string() },
     }

@@ -40,6 +40,11 @@ impl Shelf {
         format!("{plain}-{mark}")
     }
 
+    /// Lets go of all who read.
+    pub fn close(&mut self) {
+        self.readers.clear();
+    }
+
     /// Who reads an index; opened once.
     ///
     /// # Errors
@@ -107,6 +112,7 @@ mod tests {
             dim: 8,
             max_num_patches: None,
             resampling: "hf".to_owned(),
+            calibration: [0, 0],
         };
         let name = Shelf::name(&stamp("/pictures/Bilder 2024.neu", "demo"));
         assert!(name.starts_with("Bilder-2024-neu-") && name.len() == 16 + 12, "{name}");

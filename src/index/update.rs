@@ -133,6 +133,14 @@ pub enum UpdateError {
         /// Why.
         reason: EncoderError,
     },
+    /// Everything would be taken out.
+    #[error("{root} holds no pictures, and its index has {pictures}; is its drive connected? If they are gone for good, delete the index", root = root.display())]
+    Empty {
+        /// The folder.
+        root: PathBuf,
+        /// Pictures in the index.
+        pictures: usize,
+    },
     /// The system has no threads to read on.
     #[error("cannot read pictures: {0}")]
     Threads(std::io::Error),
@@ -162,16 +170,27 @@ impl Update {
         let how = How { vision, max_num_patches: stamp.max_num_patches, resampling };
         let root = PathBuf::from(&stamp.root);
         let refused = |reason| IndexError::Io { action: "read", file: root.clone(), reason };
-        let Listing { pictures, mut left_out } = Listing::of(&root).map_err(refused)?;
+        let Listing { pictures, mut left_out, mut unseen } = Listing::of(&root).map_err(refused)?;
         let (known, unreadable) = (writer.known()?, writer.unreadable()?);
+        if pictures.is_empty() && !known.is_empty() {
+            return Err(UpdateError::Empty { root, pictures: known.len() });
+        }
         let (mut todo, mut present, mut summary) = (Vec::new(), BTreeSet::new(), Summary::default());
         for path in pictures {
             let Some(below) = below(&root, &path) else {
                 left_out.trouble(&path, "its name is not valid Unicode");
                 continue;
             };
-            // What is gone since it was listed is gone.
-            let Ok(state) = fs::metadata(&path).map(|metadata| FileState::from(&metadata)) else { continue };
+            let state = match fs::metadata(&path) {
+                Ok(metadata) => FileState::from(&metadata),
+                // Gone since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    left_out.trouble(&path, &error.to_string());
+                    unseen.push(path);
+                    continue;
+                }
+            };
             present.insert(below.clone());
             if known.get(&below) == Some(&state) {
                 summary.unchanged += 1;
@@ -181,7 +200,8 @@ impl Update {
                 todo.push(Todo { below, path, state });
             }
         }
-        let gone = |path: &&str| !present.contains(*path);
+        // What is where nobody could look may still be there.
+        let gone = |path: &&str| !present.contains(*path) && !unseen.iter().any(|place| root.join(path).starts_with(place));
         let gone: BTreeSet<&str> = known.keys().chain(unreadable.keys()).map(String::as_str).filter(gone).collect();
         summary.gone = gone.iter().filter(|path| known.contains_key(**path)).count();
         if !gone.is_empty() {
@@ -212,41 +232,42 @@ impl Update {
         let mut ahead = ReadAhead::new(total - start, prepare).map_err(UpdateError::Threads)?;
         let (watch, before) = (Stopwatch::start(), self.summary.times.total);
         let (mut batcher, mut refused) = (Batcher::new(self.batch_tokens(turn)), Vec::new());
-        loop {
+        let mut is_wanted = true;
+        while is_wanted {
             let waited = Stopwatch::start();
             let prepared = ahead.next().flatten();
             self.summary.times.waiting += waited.elapsed_secs();
-            let is_last = prepared.is_none();
-            let batch = match prepared {
-                Some(Ok(prepared)) => {
-                    let tokens = prepared.patches.grid.patches();
-                    batcher.push(prepared, tokens)
+            let Some(prepared) = prepared else { break };
+            match prepared {
+                Ok(prepared) => {
+                    let (index, tokens) = (prepared.index, prepared.patches.grid.patches());
+                    if let Some(batch) = batcher.push(prepared, tokens) {
+                        self.add(encoder, batch, std::mem::take(&mut refused), index, say).await?;
+                        batcher.set_budget(self.batch_tokens(turn));
+                    }
                 }
-                Some(Err(unreadable)) => {
-                    // Beside pictures that are good it says when it was said; alone it would say nothing for long.
+                Err(unreadable) => {
                     let _ = say(Event::Unreadable { path: &unreadable.path, reason: &unreadable.reason });
                     refused.push(unreadable);
-                    None
                 }
-                None => batcher.take(),
-            };
-            if let Some(batch) = batch {
-                self.add(encoder, batch, std::mem::take(&mut refused), say).await?;
-                batcher.set_budget(self.batch_tokens(turn));
-            } else if is_last {
-                self.refuse(&refused)?;
             }
             self.summary.times.total = before + watch.elapsed_secs();
-            if is_last {
-                self.next = total;
-                self.writer.tidy()?;
-                let _ = say(Event::Progress { done: total, total });
-                return Ok(true);
-            }
-            if say(Event::Progress { done: self.next, total }).is_break() {
-                return Ok(false);
-            }
+            is_wanted = say(Event::Progress { done: self.next, total }).is_continue();
         }
+        // What is prepared is not thrown away, so that an update gets on however short its turns are.
+        let waiting = batcher.take().unwrap_or_default();
+        let seen = self.next + waiting.len() + refused.len();
+        self.add(encoder, waiting, refused, seen, say).await?;
+        self.summary.times.total = before + watch.elapsed_secs();
+        let _ = say(Event::Progress { done: self.next, total });
+        if self.next < total {
+            return Ok(false);
+        }
+        // The pictures are in the index, whatever becomes of the space.
+        if let Err(error) = self.writer.tidy() {
+            tracing::warn!(%error, "the space of files that are gone could not be given back");
+        }
+        Ok(true)
     }
 }
 
@@ -261,12 +282,27 @@ impl Update {
         }
     }
 
-    /// Encodes pictures and writes them, and what could not be read among them.
+    /// Encodes pictures and writes them, and what could not be read among them. After that everything before `next` is done.
     async fn add(
         &mut self,
         encoder: &mut Encoder,
         batch: Vec<Prepared>,
         refused: Vec<Unreadable>,
+        next: usize,
+        say: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
+    ) -> Result<(), UpdateError> {
+        if !batch.is_empty() {
+            self.encode(encoder, batch, say).await?;
+        }
+        self.refuse(&refused)?;
+        self.next = next;
+        Ok(())
+    }
+
+    async fn encode(
+        &mut self,
+        encoder: &mut Encoder,
+        batch: Vec<Prepared>,
         say: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<(), UpdateError> {
         let path = |prepared: &Prepared| self.todo.get(prepared.index).map(|todo| todo.below.as_str()).unwrap_or_default();
@@ -276,14 +312,13 @@ impl Update {
             }
         }
         let first = batch.first().map(path).unwrap_or_default().to_owned();
-        let (mut patches, mut entries, mut next) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()), self.next);
+        let (mut patches, mut entries) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
         for Prepared { index, patches: own, size, thumbnail, decoding, resizing, .. } in batch {
             self.summary.times.decoding += decoding;
             self.summary.times.resizing += resizing;
             if let Some(todo) = self.todo.get(index) {
                 entries.push(Entry { path: todo.below.clone(), state: todo.state, size, thumbnail });
                 patches.push(own);
-                next = index + 1;
             }
         }
         let watch = Stopwatch::start();
@@ -297,8 +332,6 @@ impl Update {
         self.writer.add(&entries, &embeds)?;
         self.summary.times.writing += watch.elapsed_secs();
         self.summary.added += entries.len();
-        self.refuse(&refused)?;
-        self.next = next;
         Ok(())
     }
 
@@ -336,7 +369,7 @@ fn thumbnail(pixels: &RgbImage) -> Result<Vec<u8>, String> {
     Ok(jpeg)
 }
 
-/// The path below a folder as the index knows it, with `/` on every system.
-fn below(root: &Path, path: &Path) -> Option<String> {
-    Some(path.strip_prefix(root).unwrap_or(path).to_str()?.replace(MAIN_SEPARATOR_STR, "/"))
+/// The path below a folder as the index knows it, with `/` on every system; nothing if it is not below, or not Unicode.
+pub fn below(root: &Path, path: &Path) -> Option<String> {
+    Some(path.strip_prefix(root).ok()?.to_str()?.replace(MAIN_SEPARATOR_STR, "/"))
 }

@@ -9,8 +9,8 @@ use half::f16;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::schema::{
-    FILES, FORMAT, FORMAT_NOW, FileRow, FileState, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, Space, Stamp, UNREADABLE,
-    check_format, database, is_beside, meta, new_path, thumbnails_path, vectors_path,
+    FILES, FORMAT, FORMAT_NOW, FileRow, FileState, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, Space, Stamp, THUMBNAILS_MAGIC,
+    UNREADABLE, check_format, database, is_beside, meta, new_path, thumbnails_path, vectors_path,
 };
 use super::{Entry, IndexError, Unreadable, faults, reader};
 
@@ -64,7 +64,7 @@ impl Writer {
         let vectors = Appended::open(vectors_path(path, space.generation))?;
         let thumbnails = Appended::open(thumbnails_path(path, space.generation))?;
         let writer = Self { path: path.to_owned(), database, vectors, thumbnails, stamp: stamp.clone(), space };
-        writer.remove_leftovers()?;
+        writer.remove_leftovers();
         Ok(writer)
     }
 
@@ -116,11 +116,13 @@ impl Writer {
         let rows = u32::try_from(entries.len()).ok().and_then(|count| self.space.rows.checked_add(count)).ok_or_else(too_many)?;
         let values: Vec<u8> = embeds.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
         self.vectors.write(u64::from(self.space.rows) * self.stamp.dim as u64 * 2, &values)?;
-        let thumbnails: Vec<u8> = entries.iter().flat_map(|entry| &entry.thumbnail).copied().collect();
-        self.thumbnails.write(self.space.thumbnail_bytes, &thumbnails)?;
-        let space = Space { rows, thumbnail_bytes: self.space.thumbnail_bytes + thumbnails.len() as u64, ..self.space };
+        let before = self.space.thumbnail_bytes;
+        let magic = if before == 0 { THUMBNAILS_MAGIC } else { &[] };
+        let thumbnails: Vec<u8> = magic.iter().chain(entries.iter().flat_map(|entry| &entry.thumbnail)).copied().collect();
+        self.thumbnails.write(before, &thumbnails)?;
+        let space = Space { rows, thumbnail_bytes: before + thumbnails.len() as u64, ..self.space };
         self.change(space, |tables| {
-            let mut start = self.space.thumbnail_bytes;
+            let mut start = before + magic.len() as u64;
             for (entry, row) in entries.iter().zip(self.space.rows..) {
                 let [height, width] = entry.size;
                 tables.forget(&entry.path)?;
@@ -171,8 +173,8 @@ impl Writer {
         let vectors = Appended::anew(vectors_path(&self.path, generation), vectors.map(Option::unwrap_or_default))?;
         let map = reader::map(&self.thumbnails.path, self.space.thumbnail_bytes)?;
         let thumbnails = kept.iter().map(|(_, _, (start, len, _, _))| reader::part(&map, *start, *len));
-        let thumbnails = Appended::anew(thumbnails_path(&self.path, generation), thumbnails)?;
-        let mut thumbnail_bytes = 0;
+        let thumbnails = Appended::anew(thumbnails_path(&self.path, generation), std::iter::once(THUMBNAILS_MAGIC).chain(thumbnails))?;
+        let mut thumbnail_bytes = THUMBNAILS_MAGIC.len() as u64;
         for ((_, (_, _, _, row), (start, len, _, _)), new) in kept.iter_mut().zip(0..) {
             (*row, *start) = (new, thumbnail_bytes);
             thumbnail_bytes += u64::from(*len);
@@ -187,7 +189,8 @@ impl Writer {
             Ok(())
         })?;
         (self.space, self.vectors, self.thumbnails) = (space, vectors, thumbnails);
-        self.remove_leftovers()
+        self.remove_leftovers();
+        Ok(())
     }
 
     /// One transaction.
@@ -209,14 +212,15 @@ impl Writer {
         transact().map_err(|error| database(&self.path, error))
     }
 
-    /// Removes what belongs to other generations.
-    fn remove_leftovers(&self) -> Result<(), IndexError> {
+    /// Removes what belongs to other generations, as far as it can be: somebody may still read it, and the next writer tries again.
+    fn remove_leftovers(&self) {
         for generation in [self.space.generation.checked_sub(1), self.space.generation.checked_add(1)].into_iter().flatten() {
             for path in [vectors_path(&self.path, generation), thumbnails_path(&self.path, generation)] {
-                remove_file(&path)?;
+                if let Err(error) = remove_file(&path) {
+                    tracing::warn!(%error, "a file that nobody needs could not be removed");
+                }
             }
         }
-        Ok(())
     }
 }
 
@@ -291,7 +295,16 @@ fn create(path: &Path, stamp: &Stamp) -> Result<(Database, Space), IndexError> {
     remove_file(&new)?;
     let made = open(&new, stamp)?;
     let refused = |reason| IndexError::Io { action: "make", file: path.to_owned(), reason };
-    faults::check().and_then(|()| std::fs::rename(&new, path)).map_err(refused)?;
+    // A link does not replace what somebody else has made meanwhile, as another name would; not every file system has links.
+    match faults::check().and_then(|()| std::fs::hard_link(&new, path)) {
+        Ok(()) => remove_file(&new)?,
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && std::fs::metadata(path).is_ok_and(|file| file.len() > 0) => {
+            drop(made);
+            remove_file(&new)?;
+            return open(path, stamp);
+        }
+        Err(_) => faults::check().and_then(|()| std::fs::rename(&new, path)).map_err(refused)?,
+    }
     Ok(made)
 }
 

@@ -121,6 +121,7 @@ fn kills_lose_nothing_and_double_nothing() {
         // While the first new batch is written, while it becomes known, or some time after.
         while length() == before && child.try_wait().unwrap().is_none() {
             assert!(start.elapsed() < Duration::from_secs(120), "nothing is written");
+            std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_millis(3 * (kill % 10)));
         child.kill().unwrap();

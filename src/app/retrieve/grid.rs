@@ -56,13 +56,16 @@ struct Thumbnail {
 }
 
 impl Grid {
-    /// Pictures may have changed.
+    /// Pictures may have changed, or are those of another folder.
     pub(super) fn forget(&mut self) {
         self.thumbnails.clear();
+        self.coming = None;
+        self.width = None;
     }
 
-    /// There are other results.
+    /// There are other results. What could not be had is tried again.
     pub(super) fn arrange_anew(&mut self) {
+        self.thumbnails.retain(|_, thumbnail| thumbnail.texture.is_some());
         self.width = None;
     }
 
@@ -121,7 +124,7 @@ impl Grid {
                     };
                     // Ids by path: whoever has the focus keeps it while results come and go.
                     let builder = UiBuilder::new().max_rect(rect).id_salt(&hit.path);
-                    let (response, wanted) = ui.scope_builder(builder, |ui| cell(ui, desk, index, hit, texture, self.shows_scores)).inner;
+                    let (response, wanted) = ui.scope_builder(builder, |ui| cell(ui, desk, hit, texture, self.shows_scores)).inner;
                     if self.focused.take_if(|path| *path == hit.path).is_some() {
                         response.request_focus();
                     }
@@ -151,14 +154,7 @@ impl Grid {
 }
 
 /// One picture; gives what people want to do with it, too.
-fn cell(
-    ui: &mut Ui,
-    desk: &Desk,
-    index: usize,
-    hit: &Hit,
-    texture: Option<&TextureHandle>,
-    shows_scores: bool,
-) -> (Response, Option<Action>) {
+fn cell(ui: &mut Ui, desk: &Desk, hit: &Hit, texture: Option<&TextureHandle>, shows_scores: bool) -> (Response, Option<Action>) {
     let rect = ui.max_rect();
     let response = ui.allocate_rect(rect, Sense::click());
     let score = hit.score.map(|score| format!("{score:.3}"));
@@ -182,7 +178,7 @@ fn cell(
     if response.has_focus() || response.hovered() {
         ui.painter().rect_stroke(rect, 6.0, (2.0, ACCENT), StrokeKind::Inside);
     }
-    let mut action = response.clicked().then_some(Action::Open(index));
+    let mut action = response.clicked().then_some(Action::Open);
     menu(desk, &response, &mut action);
     (response.on_hover_text(bidi::words(ui, &name)), action)
 }

@@ -19,8 +19,12 @@ pub(super) struct Library {
     version: u32,
     chosen: Option<String>,
     indexing: Option<Indexing>,
+    /// Folders that come after that one.
+    waiting: VecDeque<String>,
     /// What came of the last one.
     report: Option<Indexed>,
+    /// The collection that people want to forget, until they say so again.
+    doomed: Option<String>,
     deletion: Option<u64>,
 }
 
@@ -47,6 +51,8 @@ pub(super) struct Chosen {
     pub(super) version: u32,
 }
 
+/// Files that are listed: all of a large folder's would be drawn in every frame.
+const LISTED: usize = 200;
 /// Seconds over which the speed is taken.
 const RATE_SECS: f64 = 10.0;
 /// Seconds between looks at a collection that grows.
@@ -59,7 +65,7 @@ fn model(desk: &Desk) -> Option<String> {
 
 impl Library {
     pub(super) fn is_empty(&self) -> bool {
-        self.indexing.is_none() && self.list.answer().is_none_or(|list| list.is_empty())
+        self.indexing.is_none() && self.waiting.is_empty() && self.list.answer().is_none_or(|list| list.is_empty())
     }
 
     pub(super) fn ask(&mut self, desk: &mut Desk) {
@@ -71,26 +77,31 @@ impl Library {
     /// The collection that people chose; else the first that the open model can search.
     pub(super) fn chosen(&self, desk: &Desk) -> Option<Chosen> {
         let (list, model) = (self.list.answer()?, model(desk));
-        let fits = |collection: &Collection| model.as_ref() == Some(&collection.model);
+        let fits = |collection: &Collection| model.as_ref() == Some(&collection.model) && collection.damage.is_none();
         let named = self.chosen.as_ref().and_then(|name| list.iter().find(|collection| collection.name == *name));
         let found = named.or_else(|| list.iter().find(|collection| fits(collection))).or_else(|| list.first())?;
         Some(Chosen { name: found.name.clone(), root: found.root.clone(), fits: fits(found), version: self.version })
     }
 
-    /// Begins to index a folder, or brings its index up to date.
-    pub(super) fn index(&mut self, desk: &mut Desk, root: String) {
-        if let Some(job) = self.indexing.take().and_then(|indexing| indexing.job) {
-            desk.engine.cancel(job);
+    /// Begins to index a folder, or brings its index up to date, after those before it.
+    pub(super) fn index(&mut self, root: String) {
+        let is_underway = self.indexing.as_ref().is_some_and(|indexing| indexing.root == root);
+        if !is_underway && !self.waiting.contains(&root) {
+            self.waiting.push_back(root);
         }
-        self.report = None;
-        let (model, job, progress) = (None, None, None);
-        self.indexing = Some(Indexing { root, model, job, progress, is_paused: false, marks: VecDeque::new(), looked: 0.0 });
     }
 
     /// Begins what waits for a model, and goes on with what has given way to other jobs. With another model it would become another index: then it is
     /// left, and what was done stays.
     pub(super) fn go_on(&mut self, desk: &mut Desk) {
         let Some(model) = model(desk) else { return };
+        if self.indexing.is_none()
+            && let Some(root) = self.waiting.pop_front()
+        {
+            self.report = None;
+            let (model, job, progress) = (None, None, None);
+            self.indexing = Some(Indexing { root, model, job, progress, is_paused: false, marks: VecDeque::new(), looked: 0.0 });
+        }
         let Some(indexing) = self.indexing.as_mut().filter(|indexing| indexing.job.is_none()) else { return };
         if *indexing.model.get_or_insert_with(|| model.clone()) != model {
             self.indexing = None;
@@ -161,13 +172,11 @@ impl Library {
         ui.horizontal_wrapped(|ui| {
             if let Some(chosen) = &chosen {
                 self.choice(ui, desk, chosen);
-                if ui.button(desk.text(Text::UpdateFolder)).on_hover_text(desk.text(Text::UpdateFolderHint)).clicked() {
-                    self.index(desk, chosen.root.clone());
+                let update = ui.add_enabled(!chosen.root.is_empty(), Button::new(desk.text(Text::UpdateFolder)));
+                if update.on_hover_text(desk.text(Text::UpdateFolderHint)).clicked() {
+                    self.index(chosen.root.clone());
                 }
-                let delete = ui.add_enabled(self.deletion.is_none(), Button::new(desk.text(Text::DeleteIndex)));
-                if delete.on_hover_text(desk.text(Text::DeleteIndexHint)).clicked() {
-                    self.deletion = Some(desk.engine.send(Job::DeleteCollection { name: chosen.name.clone() }, Vec::new()));
-                }
+                self.deletion(ui, desk, chosen);
             }
             if ui.button(desk.text(Text::ChooseFolder)).clicked() {
                 desk.host.pick_folder();
@@ -180,9 +189,27 @@ impl Library {
         self.report(ui, desk);
     }
 
+    /// Hours of work are not lost by one click, and nothing is deleted that is being made.
+    fn deletion(&mut self, ui: &mut Ui, desk: &mut Desk, chosen: &Chosen) {
+        let is_doomed = self.doomed.as_ref() == Some(&chosen.name);
+        let text = if is_doomed { Text::DeleteIndexSure } else { Text::DeleteIndex };
+        let is_possible = self.deletion.is_none() && self.indexing.is_none();
+        let delete = ui.add_enabled(is_possible, Button::new(desk.text(text))).on_hover_text(desk.text(Text::DeleteIndexHint));
+        if !delete.clicked() {
+            return;
+        }
+        self.doomed = (!is_doomed).then(|| chosen.name.clone());
+        if is_doomed {
+            self.deletion = Some(desk.engine.send(Job::DeleteCollection { name: chosen.name.clone() }, Vec::new()));
+        }
+    }
+
     fn choice(&mut self, ui: &mut Ui, desk: &Desk, chosen: &Chosen) {
         let Some(list) = self.list.answer() else { return };
         let shown = |collection: &Collection| {
+            if let Some(damage) = &collection.damage {
+                return format!("{} · {damage}", collection.name);
+            }
             let folder = collection.root.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(&collection.root);
             let model = collection.model.rsplit(['/', '\\']).next().unwrap_or(&collection.model);
             format!("{folder} · {} · {model}", collection.pictures)
@@ -214,6 +241,9 @@ impl Library {
             if total > 0 {
                 line += &format!(" · {done} / {total}");
             }
+            if !self.waiting.is_empty() {
+                line += &format!(" (+{})", self.waiting.len());
+            }
             if let Some(rate) = indexing.rate().filter(|_| !indexing.is_paused) {
                 let minutes = ((total - done) as f64 / rate / 60.0).ceil();
                 line += &format!(" · {}", desk.fill(Text::IndexingRate, &[&format!("{rate:.1}"), &format!("{minutes:.0}")]));
@@ -242,7 +272,7 @@ impl Library {
     /// What to do about a collection that the open model cannot search.
     fn other_model(&mut self, ui: &mut Ui, desk: &mut Desk, chosen: &Chosen) {
         let was = self.list.answer().and_then(|list| list.iter().find(|collection| collection.name == chosen.name));
-        let Some(was) = was.map(|collection| collection.model.clone()) else { return };
+        let Some(was) = was.filter(|was| was.damage.is_none()).map(|collection| collection.model.clone()) else { return };
         ui.horizontal_wrapped(|ui| {
             let text = desk.fill(Text::IndexedWith, &[&was]);
             ui.label(RichText::new(text).small().color(ui.visuals().warn_fg_color));
@@ -251,7 +281,7 @@ impl Library {
                 desk.open(source);
             }
             if desk.model.info.is_some() && ui.small_button(desk.text(Text::IndexWithThis)).clicked() {
-                self.index(desk, chosen.root.clone());
+                self.index(chosen.root.clone());
             }
         });
     }
@@ -271,8 +301,11 @@ impl Library {
                 let name = if lost > 0 { desk.fill(Text::Unreadable, &[&lost.to_string()]) } else { desk.text(Text::LeftOut).to_owned() };
                 ui.menu_button(RichText::new(name).small(), |ui| {
                     ScrollArea::vertical().max_height(320.0).show(ui, |ui| {
-                        for (path, reason) in &report.unreadable {
+                        for (path, reason) in report.unreadable.iter().take(LISTED) {
                             ui.label(bidi::words(ui, &format!("{path}: {reason}")));
+                        }
+                        if lost > LISTED {
+                            ui.label("…");
                         }
                         ui.label(&report.left_out);
                     });

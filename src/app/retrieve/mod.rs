@@ -31,8 +31,9 @@ pub(super) struct Retrieval {
     /// How much of the best result's lead the others must have; 0 for all.
     within: f32,
     found: Wanted<Question, Hits>,
-    /// The last good answer: it stays while a query is half typed.
+    /// The last good answer, and the collection that it is of: it stays while a query is half typed.
     shown: Hits,
+    shown_of: String,
     grid: Grid,
     viewer: Viewer,
 }
@@ -51,7 +52,7 @@ struct Question {
 #[derive(Clone, Copy)]
 enum Action {
     /// Show it large.
-    Open(usize),
+    Open,
     Like,
     Unlike,
     Look(Workspace),
@@ -68,15 +69,16 @@ impl Retrieval {
         self.grid.hear(context, reply);
         self.viewer.hear(context, reply);
         let is_answer = self.found.hear(reply, |reply| if let News::Hits(hits) = &reply.news { Some(hits.clone()) } else { None });
-        if is_answer && let Some(hits) = self.found.answer() {
+        if is_answer && let Some((question, hits)) = self.found.answered() {
             self.shown = hits.clone();
+            self.shown_of.clone_from(&question.collection);
             self.grid.arrange_anew();
         }
     }
 
     /// Indexes a folder.
-    pub(super) fn index(&mut self, desk: &mut Desk, root: String) {
-        self.library.index(desk, root);
+    pub(super) fn index(&mut self, root: String) {
+        self.library.index(root);
     }
 
     /// Goes on with what has given way, whatever people look at.
@@ -88,8 +90,8 @@ impl Retrieval {
     pub(super) fn take<'a>(&mut self, desk: &mut Desk, texts: impl Iterator<Item = &'a str>) {
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
             let path = Path::new(text);
-            if desk.host.is_folder(path) {
-                self.index(desk, text.to_owned());
+            if path.is_absolute() && desk.host.is_folder(path) {
+                self.index(text.to_owned());
             } else {
                 self.look_for(&if path.is_absolute() { term(text) } else { text.to_owned() });
             }
@@ -124,12 +126,19 @@ impl Retrieval {
         Panel::top("retrieve top").show(ui, |ui| self.top(ui, desk));
         Panel::bottom("retrieve foot").show(ui, |ui| self.foot(ui, desk));
         let collection = self.library.chosen(desk)?;
+        if self.shown_of != collection.name {
+            // Not the pictures of one folder under the name of another.
+            self.shown = Hits::default();
+            self.shown_of.clone_from(&collection.name);
+            self.viewer.close();
+            self.grid.forget();
+        }
         let action = CentralPanel::default().show(ui, |ui| {
-            if let Some(index) = self.viewer.index() {
+            if let Some(path) = self.viewer.path() {
                 let action = self.viewer.ui(ui, desk, &collection.name, &self.shown.hits);
-                if self.viewer.index().is_none() {
+                if self.viewer.path().is_none() {
                     // Back to where people came from.
-                    self.grid.focused = self.shown.hits.get(index).map(|hit| hit.path.clone());
+                    self.grid.focused = Some(path);
                 }
                 return action;
             }
@@ -144,10 +153,10 @@ impl Retrieval {
         let own = term(&format!("./{}", hit.path));
         let path = Path::new(root).join(&hit.path);
         match action {
-            Action::Open(index) => {
+            Action::Open => {
                 // The arrows are the viewer's now.
                 ui.memory_mut(|memory| memory.focused().into_iter().for_each(|id| memory.surrender_focus(id)));
-                self.viewer.open(index);
+                self.viewer.open(hit.path.clone());
             }
             Action::Like => self.look_for(&own),
             Action::Unlike => self.look_for(&format!("{} - 0.5: {own}", self.query.trim())),

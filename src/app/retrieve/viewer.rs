@@ -16,23 +16,24 @@ const PREVIEW_SIDE: usize = 1600;
 
 #[derive(Default)]
 pub(super) struct Viewer {
-    index: Option<usize>,
+    /// What is shown: its place may change while people look at it.
+    path: Option<String>,
     /// By collection and path.
     picture: Wanted<(String, String), (TextureHandle, ImageInfo)>,
 }
 
 impl Viewer {
-    /// The place of what is shown among the results.
-    pub(super) fn index(&self) -> Option<usize> {
-        self.index
+    /// What is shown.
+    pub(super) fn path(&self) -> Option<String> {
+        self.path.clone()
     }
 
-    pub(super) fn open(&mut self, index: usize) {
-        self.index = Some(index);
+    pub(super) fn open(&mut self, path: String) {
+        self.path = Some(path);
     }
 
     pub(super) fn close(&mut self) {
-        self.index = None;
+        self.path = None;
     }
 
     pub(super) fn hear(&mut self, context: &Context, reply: &Reply) {
@@ -46,13 +47,15 @@ impl Viewer {
 
     /// Draws it; gives what people want to do with it, and its place among the results.
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, collection: &str, hits: &[Hit]) -> Option<(usize, Action)> {
-        self.keys(ui, hits.len());
-        let index = self.index?;
-        let Some(hit) = hits.get(index) else {
-            // The results are others now.
+        let place = |path: &String| hits.iter().position(|hit| hit.path == *path);
+        // What is among the results no longer is left.
+        let index = self.path.as_ref().and_then(place);
+        let Some((index, hit)) = index.and_then(|index| self.keys(ui, index, hits)).and_then(|index| Some((index, hits.get(index)?)))
+        else {
             self.close();
             return None;
         };
+        self.path = Some(hit.path.clone());
         let engine = &mut desk.engine;
         let question = (collection.to_owned(), hit.path.clone());
         self.picture.want(question.clone(), |(collection, path)| {
@@ -92,17 +95,15 @@ impl Viewer {
         Image::new(texture).corner_radius(6.0).paint_at(ui, fitted(texture.aspect_ratio(), space));
     }
 
-    fn keys(&mut self, ui: &Ui, count: usize) {
-        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
+    /// Where the keys lead to; nowhere if back to the others.
+    fn keys(&self, ui: &Ui, index: usize, hits: &[Hit]) -> Option<usize> {
         // Where text is written, arrows move in it.
         if ui.ctx().text_edit_focused() {
-            return;
+            return Some(index);
         }
+        let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
         let step = isize::from(pressed(Key::ArrowRight)) - isize::from(pressed(Key::ArrowLeft));
-        self.index =
-            self.index.and_then(|index| index.checked_add_signed(step)).map(|index| index.min(count.saturating_sub(1))).or(self.index);
-        if pressed(Key::Escape) {
-            self.close();
-        }
+        let index = index.saturating_add_signed(step).min(hits.len().saturating_sub(1));
+        (!pressed(Key::Escape)).then_some(index)
     }
 }

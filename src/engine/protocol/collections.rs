@@ -15,6 +15,8 @@ pub struct Collection {
     pub pictures: u64,
     /// Bytes that it takes on the disk.
     pub bytes: u64,
+    /// Why it cannot be used; then the rest but its name is unknown, and it can only be deleted or made anew from its folder.
+    pub damage: Option<String>,
 }
 
 /// An index that is up to date.
