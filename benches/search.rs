@@ -80,7 +80,7 @@ fn small(model: Option<&str>) -> Result<(), Failure> {
 /// From each letter of some queries to the results, through the engine as the app asks it.
 fn typed(shelf: &Path, model: &str) -> Result<(), Failure> {
     const QUERIES: [&str; 4] =
-        ["a red bicycle leaning against a wall", "ein Hund, der im Schnee spielt", "夕焼けの海で泳ぐ人々", "قطة نائمة على الأريكة"];
+        ["a red bicycle leaning against a wall", "Hund und Kind spielen im Schnee", "夕焼けの海で泳ぐ人々", "قطة نائمة على الأريكة"];
     let (wake, woken) = std::sync::mpsc::channel();
     let folder = shelf.to_owned();
     let mut client = Client::new(Thread::with_loader(move || wake.send(()).unwrap_or_default(), move || OnShelf(folder.clone())));

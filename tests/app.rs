@@ -372,6 +372,27 @@ fn a_folder_is_indexed_searched_and_gone_through() {
 }
 
 #[test]
+fn near_duplicates_are_found() {
+    let pictures = tempfile::tempdir().unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
+    for (from, to) in [("castle", "castle"), ("key", "key"), ("castle", "a copy")] {
+        std::fs::copy(samples.join(format!("{from}.jpg")), pictures.path().join(format!("{to}.jpg"))).unwrap();
+    }
+    let mut app = Driven::new("", "en");
+    app.click("Retrieve");
+    app.arrivals.send(Arrival::Folder(pictures.path().display().to_string())).unwrap();
+    app.read("3 added or changed, 0 gone");
+    app.read("key.jpg");
+    app.click("Near-duplicates");
+    app.read("1 groups of near-duplicates among 3 pictures");
+    app.read("a copy.jpg · 1.000");
+    app.read("castle.jpg · 1.000");
+    app.gone("key.jpg");
+    app.click("Near-duplicates");
+    app.read("key.jpg");
+}
+
+#[test]
 fn models_are_chosen_and_a_wrong_one_leaves_a_way_back() {
     let mut app = Driven::new("#stage=1.00,5;🐙,0.50,0.50,0.70,0.00&words=octopus%0Apizza", "en");
     app.read("octopus: share");

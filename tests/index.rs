@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use half::f16;
@@ -239,4 +240,35 @@ fn damage_is_an_error_and_never_a_panic() {
     OpenOptions::new().write(true).open(&vectors).unwrap().set_len(100).unwrap();
     let error = Reader::open(&path).unwrap().search(&[0.25; DIM], 3).unwrap_err().to_string();
     assert!(error.contains("index the folder again"), "{error}");
+}
+
+#[test]
+fn near_duplicates_are_grouped_however_many_there_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pictures.index");
+    let mut writer = Writer::open(&path, &stamp()).unwrap();
+    let mut rows = vectors(8, 200);
+    // Thirty copies of the first, more than are looked at for each, and a pair; of a third pair one is gone.
+    for copy in 100..130 {
+        rows.copy_within(..DIM, copy * DIM);
+    }
+    rows.copy_within(50 * DIM..51 * DIM, 150 * DIM);
+    rows.copy_within(60 * DIM..61 * DIM, 160 * DIM);
+    writer.add(&entries(0..200), &rows).unwrap();
+    writer.remove([name(60).as_str()]).unwrap();
+    let reader = Reader::open(&path).unwrap();
+    let mut compared = Vec::new();
+    let groups = reader
+        .alike(0.999, &mut |done, total| {
+            compared.push((done, total));
+            ControlFlow::Continue(())
+        })
+        .unwrap()
+        .unwrap();
+    let paths: Vec<Vec<String>> = groups.iter().map(|group| group.iter().map(|found| found.path.clone()).collect()).collect();
+    let first: Vec<String> = std::iter::once(0).chain(100..130).map(name).collect();
+    assert_eq!(paths, [first, vec![name(50), name(150)]]);
+    assert!(groups.iter().flatten().all(|found| (found.score - 1.0).abs() < 1e-3));
+    assert_eq!((compared[0], compared.len()), ((0, 199), 4));
+    assert_eq!(reader.alike(0.999, &mut |_, _| ControlFlow::Break(())).unwrap(), None);
 }

@@ -23,6 +23,10 @@ mod layout;
 mod link;
 mod models;
 mod pictures;
+#[cfg(feature = "index")]
+mod retrieve;
+#[cfg(not(feature = "index"))]
+#[path = "retrieve/absent.rs"]
 mod retrieve;
 mod shelf;
 mod stage;
@@ -352,6 +356,7 @@ fn opening_text(desk: &Desk) -> String {
         Step::TextTower => Text::StageTextTower,
         Step::Texts => Text::StageTexts,
         Step::Pictures => Text::StagePictures,
+        Step::Comparison => Text::StageComparison,
         Step::Image => Text::StageImage,
     };
     format!("{}: {}{}", desk.text(Text::Loading), desk.text(step), amount(progress))

@@ -37,6 +37,7 @@ impl Language {
 macro_rules! strings {
     ($($name:ident: $english:literal, $japanese:literal;)*) => {
         /// A sentence, without its language.
+        #[cfg_attr(not(feature = "index"), allow(dead_code, reason = "that workspace is absent"))]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(super) enum Text {
             $($name,)*
@@ -109,6 +110,7 @@ strings! {
     StageVision: "preparing the vision tower", "画像タワーを準備中";
     StageTextTower: "preparing the text tower", "テキストタワーを準備中";
     StageTexts: "encoding texts", "テキストを計算中";
+    StageComparison: "comparing pictures", "画像を比較中";
     StagePictures: "encoding pictures", "画像を計算中";
     StageImage: "encoding the picture", "画像を計算中";
     DeviceHint: "Where the model computes, and in which precision", "モデルを計算する場所と精度";
@@ -249,6 +251,11 @@ strings! {
     QueryHelp: "Words in any language; a picture's path; sums of both with + and -, and weights before a colon. Drop a picture here to look for it. Ctrl+F comes here.", "どの言語の言葉でも、画像のパスでも。＋と－で足し引きし、コロンの前に重みを書けます。画像をドロップしても探せます。Ctrl+Fでここに移動。";
     Within: "At least", "下限";
     WithinHint: "Leaves out what stands out from ordinary pictures less than this share of how far the best result does", "最良の結果が普通の画像からどれだけ抜きん出ているかに対し、この割合に満たないものを除きます";
+    Alike: "Near-duplicates", "ほぼ同じ画像";
+    AlikeHint: "Groups of pictures that are nearly the same", "ほとんど同じ画像をまとめて表示";
+    AlikeLeast: "Alike from", "類似度の下限";
+    AlikeLeastHint: "Cosine of two pictures from which they count as nearly the same", "この値以上のコサイン類似度を「ほぼ同じ」とみなします";
+    AlikeOf: "{} groups of near-duplicates among {} pictures", "ほぼ同じ画像：{}組（全{}枚）";
     FoundOf: "{} of {} pictures", "{} / {} 枚";
     SearchTimes: "query {} ms, search {} ms", "クエリ {} ms、検索 {} ms";
     ShowScores: "Scores", "スコア";

@@ -63,6 +63,7 @@ impl<Q: PartialEq, A> Wanted<Q, A> {
     }
 
     /// Whether this question is under way.
+    #[cfg_attr(not(feature = "index"), allow(dead_code, reason = "only that workspace asks"))]
     pub(super) fn is_asking(&self, question: &Q) -> bool {
         self.pending.as_ref().is_some_and(|(_, asked)| asked == question)
     }

@@ -8,7 +8,7 @@ use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Sear
 use super::service::{Report, input};
 use crate::encoder::Encoder;
 use crate::image::{DecodedImage, Resampling, decode};
-use crate::index::{Event, IndexError, LeftOut, Results, Shelf, Stamp, Subject, Update, UpdateError, below, read_picture};
+use crate::index::{Event, Found, IndexError, LeftOut, Results, Shelf, Stamp, Subject, Update, UpdateError, below, read_picture};
 use crate::limits::Limits;
 use crate::platform::Stopwatch;
 
@@ -126,7 +126,30 @@ impl Collections {
         let Results { found, compared, .. } = results.map_err(input)?;
         let score = |score| direction.map(|_| score);
         let hits = found.into_iter().map(|found| Hit { path: found.path, score: score(found.score), size: found.size }).collect();
-        Ok(Hits { hits, compared, query_millis: 0.0, search_millis: 1e3 * watch.elapsed_secs() })
+        Ok(Hits { hits, compared, search_millis: 1e3 * watch.elapsed_secs(), ..Hits::default() })
+    }
+
+    /// Pictures that are nearly the same, group by group.
+    pub(super) fn alike(&mut self, collection: &str, least: f32, report: &mut Report<'_>) -> Result<Hits, Failure> {
+        let watch = Stopwatch::start();
+        let reader = self.shelf.reader(collection).map_err(input)?;
+        let mut stopped = None;
+        let groups = reader.alike(least, &mut |done, total| match report.step(Stage::Comparison, done as u64, total as u64) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(failure) => {
+                stopped = Some(failure);
+                ControlFlow::Break(())
+            }
+        });
+        if let Some(failure) = stopped {
+            return Err(failure);
+        }
+        let groups = groups.map_err(input)?.unwrap_or_default();
+        let lengths = groups.iter().map(Vec::len).collect();
+        let hit = |found: Found| Hit { path: found.path, score: Some(found.score), size: found.size };
+        let compared = reader.count().map_err(input)? as usize;
+        let hits = groups.into_iter().flatten().map(hit).collect();
+        Ok(Hits { hits, compared, query_millis: 0.0, search_millis: 1e3 * watch.elapsed_secs(), groups: lengths })
     }
 
     /// What is known of a part of a query. Paths of pictures may be relative to the collection's folder.

@@ -89,6 +89,13 @@ pub enum Job {
     },
     /// Looks for pictures. Answer: [`News::Hits`].
     Search(Search),
+    /// Looks for pictures that are nearly the same. Answer: [`News::Hits`], group by group.
+    Alike {
+        /// Name of the collection.
+        collection: String,
+        /// Cosine from which two pictures are.
+        least: f32,
+    },
     /// Small pictures. Answer: [`News::Thumbnails`] with their RGB pixels, one after another, as bulk.
     Thumbnails {
         /// Name of the collection.
@@ -339,6 +346,8 @@ pub enum Stage {
     Image,
     /// Encoding the pictures of a folder.
     Pictures,
+    /// Comparing the pictures of a folder with each other.
+    Comparison,
 }
 
 /// How far a job is.

@@ -191,6 +191,7 @@ impl<L: Loader> Service<L> {
             job @ (Job::Collections
             | Job::Index { .. }
             | Job::Search(_)
+            | Job::Alike { .. }
             | Job::Thumbnails { .. }
             | Job::Look { .. }
             | Job::DeleteCollection { .. }) => self.retrieve(job, report).await,

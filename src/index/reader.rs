@@ -1,5 +1,7 @@
 //! [`Reader`]: searches an index, while it is being written too.
 
+mod alike;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use js_sys::Array;
 use polyglance::engine::worker::{from_js, to_js};
-use polyglance::engine::{Answer, Failure, FailureKind, Job, News, PROTOCOL, Reply, Report, Request, Service};
+use polyglance::engine::{Answer, Failure, FailureKind, News, PROTOCOL, Reply, Report, Request, Service};
 use polyglance::platform::{Stopwatch, yield_now};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 

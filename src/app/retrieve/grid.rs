@@ -86,12 +86,12 @@ impl Grid {
     }
 
     /// Draws them; gives what people want to do with one, and its place among the results.
-    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, collection: &str, hits: &[Hit]) -> Option<(usize, Action)> {
+    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, collection: &str, hits: &[Hit], groups: &[usize]) -> Option<(usize, Action)> {
         self.now += 1;
         let width = ui.available_width() - 12.0;
         if self.width != Some(width) {
             self.width = Some(width);
-            self.rows = rows(hits, width);
+            self.rows = rows(hits, groups, width);
         }
         if hits.is_empty() {
             ui.vertical_centered(|ui| {
@@ -214,23 +214,27 @@ fn paint(ui: &Ui, rect: Rect, texture: &TextureHandle) {
     Image::new(texture).uv(part).corner_radius(6.0).paint_at(ui, rect);
 }
 
-/// Rows that fill `width`: each as high as makes its pictures fit; the last one is not stretched.
-fn rows(hits: &[Hit], width: f32) -> Vec<Row> {
+/// Rows that fill `width`: each as high as makes its pictures fit; the last one of a group, or of all, is not stretched.
+fn rows(hits: &[Hit], groups: &[usize], width: f32) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     let aspect = |hit: &Hit| {
         let [height, width] = hit.size;
         let own = if height * width == 0 { 1.0 } else { width as f32 / height as f32 };
         own.clamp(ASPECTS[0], ASPECTS[1])
     };
-    let mut start = 0;
-    while start < hits.len() {
+    let mut ends = groups.iter().scan(0, |end, count| {
+        *end += count;
+        Some(*end)
+    });
+    let (mut start, mut last) = (0, ends.next().unwrap_or(hits.len()).min(hits.len()));
+    while start < last {
         let (mut sum, mut end) = (0.0, start);
         let room = |count: usize| (width - GAP * count.saturating_sub(1) as f32).max(1.0);
-        while end < hits.len() && sum * HEIGHT < room(end - start) {
+        while end < last && sum * HEIGHT < room(end - start) {
             sum += hits.get(end).map_or(1.0, aspect);
             end += 1;
         }
-        let height = (room(end - start) / sum.max(f32::MIN_POSITIVE)).min(HEIGHT * if end == hits.len() { 1.0 } else { 1.5 });
+        let height = (room(end - start) / sum.max(f32::MIN_POSITIVE)).min(HEIGHT * if end == last { 1.0 } else { 1.5 });
         let mut left = 0.0;
         let place = |hit: &Hit| {
             let place = [left, aspect(hit) * height];
@@ -241,6 +245,9 @@ fn rows(hits: &[Hit], width: f32) -> Vec<Row> {
         let top = rows.last().map_or(0.0, |row| row.top + row.height + GAP);
         rows.push(Row { first: start, places, top, height });
         start = end;
+        if start == last {
+            last = ends.next().unwrap_or(hits.len()).min(hits.len());
+        }
     }
     rows
 }
@@ -254,7 +261,7 @@ mod tests {
         let hit = |number: usize| Hit { path: number.to_string(), score: None, size: [[30, 40], [40, 30], [0, 0], [10, 900]][number % 4] };
         let hits: Vec<Hit> = (0..50).map(hit).collect();
         for width in [300.0, 1_000.0] {
-            let rows = rows(&hits, width);
+            let rows = rows(&hits, &[], width);
             assert_eq!(rows.iter().map(|row| row.places.len()).sum::<usize>(), 50);
             for pair in rows.windows(2) {
                 let [row, next] = pair else { continue };
@@ -266,6 +273,9 @@ mod tests {
             }
             assert!(rows.last().unwrap().height <= HEIGHT);
         }
-        assert!(rows(&[], 100.0).is_empty());
+        assert!(rows(&[], &[], 100.0).is_empty());
+        // A group begins a row of its own.
+        let firsts: Vec<usize> = rows(&hits[..9], &[2, 3, 4], 10_000.0).iter().map(|row| row.first).collect();
+        assert_eq!(firsts, [0, 2, 5]);
     }
 }

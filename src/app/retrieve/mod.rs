@@ -30,6 +30,9 @@ pub(super) struct Retrieval {
     query: String,
     /// How much of the best result's lead the others must have; 0 for all.
     within: f32,
+    /// Whether near-duplicates are looked for in place of a query.
+    wants_alike: bool,
+    least: Least,
     found: Wanted<Question, Hits>,
     /// The last good answer, and the collection that it is of: it stays while a query is half typed.
     shown: Hits,
@@ -46,6 +49,8 @@ struct Question {
     collection: String,
     query: String,
     within: f32,
+    /// The cosine from which pictures are near-duplicates, if these are looked for.
+    alike: Option<f32>,
 }
 
 /// What people want to do with a picture that was found.
@@ -58,6 +63,15 @@ enum Action {
     Look(Workspace),
     Reveal,
     CopyPath,
+}
+
+/// The cosine from which pictures are near-duplicates.
+struct Least(f32);
+
+impl Default for Least {
+    fn default() -> Self {
+        Self(0.97)
+    }
 }
 
 impl Retrieval {
@@ -103,15 +117,17 @@ impl Retrieval {
         // Words mean nothing to an index of another model; its pictures can be looked at.
         let query = if collection.fits { self.query.trim().to_owned() } else { String::new() };
         let (collection, version) = (collection.name, collection.version);
-        let question = Question { epoch: desk.model.epoch, version, collection, query, within: self.within };
+        let alike = self.wants_alike.then_some(self.least.0);
+        let question = Question { epoch: desk.model.epoch, version, collection, query, within: self.within, alike };
         let engine = &mut desk.engine;
         if let Some(stale) = self.found.pending().filter(|_| !self.found.is_asking(&question)) {
             engine.cancel(stale);
         }
         self.found.want(question, |question| {
-            let Question { collection, query, within, .. } = question.clone();
+            let Question { collection, query, within, alike, .. } = question.clone();
             let within = Some(within).filter(|within| *within > 0.0);
-            engine.send(Job::Search(Search { collection, query, count: COUNT, within }), Vec::new())
+            let search = || Job::Search(Search { collection: collection.clone(), query, count: COUNT, within });
+            engine.send(alike.map_or_else(search, |least| Job::Alike { collection: collection.clone(), least }), Vec::new())
         });
     }
 
@@ -142,7 +158,7 @@ impl Retrieval {
                 }
                 return action;
             }
-            self.grid.ui(ui, desk, &collection.name, &self.shown.hits)
+            self.grid.ui(ui, desk, &collection.name, &self.shown.hits, &self.shown.groups)
         });
         let (index, action) = action.inner?;
         let hit = self.shown.hits.get(index)?.clone();
@@ -172,6 +188,7 @@ impl Retrieval {
 
     fn look_for(&mut self, query: &str) {
         query.trim_start().clone_into(&mut self.query);
+        self.wants_alike = false;
         self.viewer.close();
     }
 
@@ -182,7 +199,7 @@ impl Retrieval {
         demo_warning(ui, desk);
         ui.horizontal(|ui| {
             let label = ui.label(desk.text(Text::Query)).id;
-            let width = (ui.available_width() - 330.0).max(160.0);
+            let width = (ui.available_width() - 480.0).max(160.0);
             let field = TextEdit::singleline(&mut self.query).hint_text(desk.text(Text::QueryHint)).desired_width(width);
             let field = bidi::field(ui, field).labelled_by(label).on_hover_text(desk.text(Text::QueryHelp));
             if ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::F)) {
@@ -192,11 +209,7 @@ impl Retrieval {
                 self.query.clear();
                 field.request_focus();
             }
-            let name = ui.label(desk.text(Text::Within)).on_hover_text(desk.text(Text::WithinHint)).id;
-            let percent = |share: f64, _| format!("{:.0} %", 100.0 * share);
-            let slider = Slider::new(&mut self.within, 0.0..=1.0).custom_formatter(percent);
-            let slider = slider.custom_parser(|text| text.trim_end_matches(['%', ' ']).parse::<f64>().ok().map(|percent| percent / 100.0));
-            ui.add(slider).labelled_by(name).on_hover_text(desk.text(Text::WithinHint));
+            self.limits(ui, desk);
         });
         if let Some(failure) = self.found.failure() {
             ui.colored_label(ui.visuals().warn_fg_color, &failure.message);
@@ -204,12 +217,32 @@ impl Retrieval {
         ui.add_space(4.0);
     }
 
+    /// What is shown of everything: what stands out, or what is nearly the same.
+    fn limits(&mut self, ui: &mut Ui, desk: &Desk) {
+        if ui.selectable_label(self.wants_alike, desk.text(Text::Alike)).on_hover_text(desk.text(Text::AlikeHint)).clicked() {
+            self.wants_alike = !self.wants_alike;
+        }
+        let (name, hint) = if self.wants_alike { (Text::AlikeLeast, Text::AlikeLeastHint) } else { (Text::Within, Text::WithinHint) };
+        let name = ui.label(desk.text(name)).on_hover_text(desk.text(hint)).id;
+        let slider = if self.wants_alike {
+            Slider::new(&mut self.least.0, 0.8..=1.0).fixed_decimals(2)
+        } else {
+            let percent = |share: f64, _| format!("{:.0} %", 100.0 * share);
+            let share = |text: &str| text.trim_end_matches(['%', ' ']).parse::<f64>().ok().map(|percent| percent / 100.0);
+            Slider::new(&mut self.within, 0.0..=1.0).custom_formatter(percent).custom_parser(share)
+        };
+        ui.add(slider).labelled_by(name).on_hover_text(desk.text(hint));
+    }
+
     fn foot(&mut self, ui: &mut Ui, desk: &mut Desk) {
         ui.add_space(2.0);
         ui.horizontal_wrapped(|ui| {
-            let Hits { hits, compared, query_millis, search_millis } = &self.shown;
-            let counts = desk.fill(Text::FoundOf, &[&hits.len().to_string(), &compared.to_string()]);
-            ui.label(RichText::new(counts).small());
+            let Hits { hits, compared, query_millis, search_millis, groups } = &self.shown;
+            let (text, count) = if self.wants_alike { (Text::AlikeOf, groups.len()) } else { (Text::FoundOf, hits.len()) };
+            ui.label(RichText::new(desk.fill(text, &[&count.to_string(), &compared.to_string()])).small());
+            if self.wants_alike && self.found.pending().is_some() {
+                ui.spinner();
+            }
             if hits.iter().any(|hit| hit.score.is_some()) {
                 let times = [query_millis, search_millis].map(|millis| format!("{millis:.0}"));
                 ui.label(RichText::new(desk.fill(Text::SearchTimes, &[&times[0], &times[1]])).small().weak());

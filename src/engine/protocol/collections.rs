@@ -61,6 +61,8 @@ pub struct Hits {
     pub query_millis: f64,
     /// Milliseconds for the search.
     pub search_millis: f64,
+    /// How many of the hits belong together, group by group; empty where they are not in groups.
+    pub groups: Vec<usize>,
 }
 
 /// A picture that was found.
