@@ -12,14 +12,14 @@ mod peers;
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use half::f16;
 use polyglance::cpu::CpuBackend;
 use polyglance::encoder::{DeviceChoice, Encoder, EncoderOptions, Precision};
 use polyglance::engine::thread::{Files, Thread};
-use polyglance::engine::{self, Client, Job, Loader, ModelSource, News, OpenModel, Report, Search, Table};
+use polyglance::engine::{Client, Job, ModelSource, News, OpenModel, Search};
 use polyglance::image::Resampling;
 use polyglance::index::{Entry, FileState, Reader, Stamp, Writer};
 use polyglance::kernels::{self, ScoresTopK};
@@ -83,7 +83,8 @@ fn typed(shelf: &Path, model: &str) -> Result<(), Failure> {
         ["a red bicycle leaning against a wall", "Hund und Kind spielen im Schnee", "夕焼けの海で泳ぐ人々", "قطة نائمة على الأريكة"];
     let (wake, woken) = std::sync::mpsc::channel();
     let folder = shelf.to_owned();
-    let mut client = Client::new(Thread::with_loader(move || wake.send(()).unwrap_or_default(), move || OnShelf(folder.clone())));
+    let mut client =
+        Client::new(Thread::with_loader(move || wake.send(()).unwrap_or_default(), move || Files::with_indexes(folder.clone())));
     let mut ask = |job: Job| -> Result<News, Failure> {
         let id = client.send(job, Vec::new());
         loop {
@@ -115,19 +116,6 @@ fn typed(shelf: &Path, model: &str) -> Result<(), Failure> {
         percentile(&mut millis, 0.95)
     );
     Ok(())
-}
-
-/// Models from folders, indexes from one folder.
-struct OnShelf(PathBuf);
-
-impl Loader for OnShelf {
-    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), engine::Failure> {
-        Files.open(source, report).await
-    }
-
-    fn index_folder(&self) -> Option<PathBuf> {
-        Some(self.0.clone())
-    }
 }
 
 /// A million vectors, in turns with the peers.

@@ -9,10 +9,8 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use polyglance::app::{App, Arrival, Assets, Host};
 use polyglance::engine::thread::{Files, Thread};
-use polyglance::engine::{Failure, Loader, ModelSource, Report, Table};
 use polyglance::image::decode;
 use polyglance::limits::Limits;
-use polyglance::weights::Checkpoint;
 
 /// Longer than any answer takes on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -87,19 +85,6 @@ struct Driven {
     shelf: tempfile::TempDir,
 }
 
-/// Models as everywhere, indexes in a folder of the test's own.
-struct OnShelf(PathBuf);
-
-impl Loader for OnShelf {
-    async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
-        Files.open(source, report).await
-    }
-
-    fn index_folder(&self) -> Option<PathBuf> {
-        Some(self.0.clone())
-    }
-}
-
 impl Driven {
     fn new(fragment: &str, language: &'static str) -> Self {
         let (arrivals, incoming) = channel();
@@ -114,7 +99,7 @@ impl Driven {
             let app = app.get_or_insert_with(|| {
                 let host = host.take().expect("one app is made");
                 let folder = folder.clone();
-                let thread = Thread::with_loader(|| {}, move || OnShelf(folder.clone()));
+                let thread = Thread::with_loader(|| {}, move || Files::with_indexes(folder.clone()));
                 App::new(ui.ctx(), Box::new(thread), Box::new(host), Assets::inside())
             });
             app.show(ui);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use polyglance::engine::thread::Thread;
+use polyglance::engine::thread::{Files, Thread};
 use polyglance::engine::{
     AddImage, Classify, Client, EmbedImage, Failure, FailureKind, ImageForm, Job, Loader, ModelSource, News, OpenModel, Reply, Report,
     Request, Stage, Stored, StoredModel, Table, ViewJob, ViewOf,
@@ -64,8 +64,8 @@ fn open(name: &str) -> Job {
     Job::Open(OpenModel { source: ModelSource::Named(name.to_owned()), device: "cpu".to_owned(), precision: "f32".to_owned() })
 }
 
-fn app() -> App<polyglance::engine::thread::Files> {
-    App::new(|| polyglance::engine::thread::Files)
+fn app() -> App<Files> {
+    App::new(Files::default)
 }
 
 fn model(name: &str) -> String {
@@ -429,25 +429,12 @@ mod collections {
     use std::fs;
     use std::path::{Path, PathBuf};
 
-    use polyglance::engine::thread::Files;
     use polyglance::engine::{Hits, Indexed, Search};
 
     use super::*;
 
     /// The samples in a folder of their own, a broken file among them, and a shelf that is empty.
     struct Library(tempfile::TempDir);
-
-    struct OnShelf(PathBuf);
-
-    impl Loader for OnShelf {
-        async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
-            Files.open(source, report).await
-        }
-
-        fn index_folder(&self) -> Option<PathBuf> {
-            Some(self.0.clone())
-        }
-    }
 
     impl Library {
         fn new() -> Self {
@@ -467,15 +454,15 @@ mod collections {
             self.0.path().join("My pictures - 2024")
         }
 
-        fn app(&self) -> App<OnShelf> {
+        fn app(&self) -> App<Files> {
             let shelf = self.0.path().join("shelf");
-            let mut app = App::new(move || OnShelf(shelf.clone()));
+            let mut app = App::new(move || Files::with_indexes(shelf.clone()));
             let demo = OpenModel { source: ModelSource::Demo, device: "cpu".to_owned(), precision: "f32".to_owned() };
             app.ask(Job::Open(demo), Vec::new());
             app
         }
 
-        fn index(&self, app: &mut App<OnShelf>) -> Indexed {
+        fn index(&self, app: &mut App<Files>) -> Indexed {
             let root = self.root().display().to_string();
             match app.ask(Job::Index { root }, Vec::new()).news {
                 News::Indexed(indexed) => *indexed,
@@ -484,12 +471,12 @@ mod collections {
         }
     }
 
-    fn search(app: &mut App<OnShelf>, collection: &str, query: &str) -> Reply {
+    fn search(app: &mut App<Files>, collection: &str, query: &str) -> Reply {
         let search = Search { collection: collection.to_owned(), query: query.to_owned(), count: 100, within: None };
         app.ask(Job::Search(search), Vec::new())
     }
 
-    fn hits(app: &mut App<OnShelf>, collection: &str, query: &str) -> Vec<String> {
+    fn hits(app: &mut App<Files>, collection: &str, query: &str) -> Vec<String> {
         match search(app, collection, query).news {
             News::Hits(Hits { hits, .. }) => {
                 hits.into_iter().map(|hit| hit.path.trim_start_matches("below/").trim_end_matches(".jpg").to_owned()).collect()

@@ -2,8 +2,10 @@
 //!
 //! The only file of the command line that knows whether this build has the feature `demo-model`.
 
+use polyglance::engine::ModelSource;
+
 /// What `--model` calls the built-in model. A folder of that name is `./demo`.
-pub(crate) const NAME: &str = "demo";
+pub(crate) const NAME: &str = ModelSource::DEMO;
 
 #[cfg(feature = "demo-model")]
 mod enabled {

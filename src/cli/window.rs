@@ -58,6 +58,16 @@ impl Desktop {
         Self { context, sender, receiver, camera: None }
     }
 
+    /// Lets people choose a folder, which arrives as `what`.
+    fn pick(&self, what: impl FnOnce(String) -> Arrival + Send + 'static) {
+        let chosen = AsyncFileDialog::new().pick_folder();
+        self.aside(move |say| {
+            if let Some(folder) = block_on(chosen) {
+                say(what(folder.path().display().to_string()));
+            }
+        });
+    }
+
     /// Runs `work` on another thread; what it says arrives when it is said.
     fn aside(&self, work: impl FnOnce(&dyn Fn(Arrival)) + Send + 'static) {
         let (sender, context) = (self.sender.clone(), self.context.clone());
@@ -86,12 +96,7 @@ impl Host for Desktop {
     }
 
     fn pick_model(&mut self) {
-        let chosen = AsyncFileDialog::new().pick_folder();
-        self.aside(move |say| {
-            if let Some(folder) = block_on(chosen) {
-                say(Arrival::Model(folder.path().display().to_string()));
-            }
-        });
+        self.pick(Arrival::Model);
     }
 
     fn has_folders(&self) -> bool {
@@ -99,12 +104,7 @@ impl Host for Desktop {
     }
 
     fn pick_folder(&mut self) {
-        let chosen = AsyncFileDialog::new().pick_folder();
-        self.aside(move |say| {
-            if let Some(folder) = block_on(chosen) {
-                say(Arrival::Folder(folder.path().display().to_string()));
-            }
-        });
+        self.pick(Arrival::Folder);
     }
 
     fn is_folder(&self, path: &Path) -> bool {

@@ -146,6 +146,19 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
+    /// What the small model inside is called where models are told by name.
+    pub const DEMO: &'static str = "demo";
+
+    /// The model of this name, as [`known_as`](Self::known_as) gives it.
+    pub fn known(name: &str) -> Self {
+        if name == Self::DEMO { Self::Demo } else { Self::Named(name.to_owned()) }
+    }
+
+    /// What it is called, the small one inside too.
+    pub fn known_as(&self) -> &str {
+        self.name().unwrap_or(Self::DEMO)
+    }
+
     /// The name of a model that has one.
     pub fn name(&self) -> Option<&str> {
         match self {

@@ -18,7 +18,7 @@ impl<L: Loader> Service<L> {
         match job {
             Job::Index { root } => {
                 let open = self.open.as_mut().ok_or_else(no_model)?;
-                let name = open.info.source.name().unwrap_or(DEMO).to_owned();
+                let name = open.info.source.known_as().to_owned();
                 let indexed = collections.update(&root, &name, &mut open.encoder, report).await?;
                 Ok(News::Indexed(Box::new(indexed)).into())
             }
@@ -53,7 +53,7 @@ impl<L: Loader> Service<L> {
         }
         let query = Query::parse(&request.query).map_err(input)?;
         let open = self.open.as_mut().ok_or_else(no_model)?;
-        let (stamp, name) = (collections.stamp(&request.collection)?, open.info.source.name().unwrap_or(DEMO));
+        let (stamp, name) = (collections.stamp(&request.collection)?, open.info.source.known_as());
         if stamp.model != name {
             let was = &stamp.model;
             return Err(input(format!(
@@ -77,9 +77,6 @@ impl<L: Loader> Service<L> {
         Ok(Hits { query_millis, ..collections.search(request, Some(&direction))? })
     }
 }
-
-/// What the model inside is called.
-const DEMO: &str = "demo";
 
 impl Open {
     /// The embedding of a picture on the disk, `[dim]`.

@@ -3,6 +3,8 @@
 use std::any::Any;
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(feature = "index")]
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +33,7 @@ type Wake = Arc<dyn Fn() + Send + Sync>;
 impl Thread {
     /// A transport that calls `wake` when there is something to receive, so that an idle window need not look.
     pub fn new(wake: impl Fn() + Send + Sync + 'static) -> Self {
-        Self::with_loader(wake, || Files)
+        Self::with_loader(wake, Files::default)
     }
 }
 
@@ -140,7 +142,20 @@ fn message_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The model inside, and models from this machine's folders and, with the feature `hub`, from the hub.
-pub struct Files;
+#[derive(Default)]
+pub struct Files {
+    /// Where indexes are kept; the user's own place for them if this says nothing.
+    #[cfg(feature = "index")]
+    indexes: Option<PathBuf>,
+}
+
+#[cfg(feature = "index")]
+impl Files {
+    /// The same with indexes in a folder of one's own.
+    pub fn with_indexes(folder: PathBuf) -> Self {
+        Self { indexes: Some(folder) }
+    }
+}
 
 impl Loader for Files {
     async fn open(&mut self, source: &ModelSource, report: &mut Report<'_>) -> Result<(Checkpoint, Table), Failure> {
@@ -158,8 +173,8 @@ impl Loader for Files {
     }
 
     #[cfg(feature = "index")]
-    fn index_folder(&self) -> Option<std::path::PathBuf> {
-        Some(crate::platform::data_folder()?.join("indexes"))
+    fn index_folder(&self) -> Option<PathBuf> {
+        self.indexes.clone().or_else(|| Some(crate::platform::data_folder()?.join("indexes")))
     }
 
     /// The released checkpoints in the cache. It is the Python tools' as well: other models there are nobody's business, and deleting is theirs.

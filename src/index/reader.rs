@@ -24,8 +24,8 @@ pub struct Reader {
     path: PathBuf,
     database: ReadOnlyDatabase,
     stamp: Stamp,
-    /// The file with the vectors of a generation, as long as it was. Its pages are found quickly once they were read.
-    vectors: Mutex<Option<(u64, Arc<Mmap>)>>,
+    /// The files of a generation, as long as they were. Their pages are found quickly once they were read.
+    maps: Mutex<Option<Arc<Maps>>>,
 }
 
 /// A picture that was found.
@@ -85,7 +85,7 @@ impl Reader {
             check_format(path, &table)?;
             meta(path, &table, STAMP)?
         };
-        Ok(Self { path: path.to_owned(), database: opened, stamp, vectors: Mutex::default() })
+        Ok(Self { path: path.to_owned(), database: opened, stamp, maps: Mutex::default() })
     }
 
     /// How it was made.
@@ -115,9 +115,9 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn embedding(&self, picture: &str) -> Result<Option<Vec<f32>>, IndexError> {
-        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
+        let Snapshot { transaction, maps, space } = self.snapshot()?;
         let Some(row) = self.row(&transaction, picture)? else { return Ok(None) };
-        let vectors = values(&vectors, space.rows, self.stamp.dim);
+        let vectors = values(&maps.vectors, space.rows, self.stamp.dim);
         let start = row as usize * self.stamp.dim;
         Ok(vectors.get(start..start + self.stamp.dim).map(|vector| vector.iter().map(|value| value.to_f32()).collect()))
     }
@@ -127,7 +127,7 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn thumbnails(&self, pictures: &[String]) -> Result<Vec<Vec<u8>>, IndexError> {
-        let Snapshot { transaction, thumbnails, .. } = self.snapshot()?;
+        let Snapshot { transaction, maps, .. } = self.snapshot()?;
         let places = transaction.open_table(PICTURES).map_err(|error| database(&self.path, error))?;
         let mut all = Vec::with_capacity(pictures.len());
         for picture in pictures {
@@ -135,7 +135,7 @@ impl Reader {
                 Some(row) => places.get(row).map_err(|error| database(&self.path, error))?.map(|place| place.value()),
                 None => None,
             };
-            all.push(place.map(|(start, len, _, _)| part(&thumbnails, start, len).to_vec()).unwrap_or_default());
+            all.push(place.map(|(start, len, _, _)| part(&maps.thumbnails, start, len).to_vec()).unwrap_or_default());
         }
         Ok(all)
     }
@@ -145,8 +145,8 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn for_each(&self, mut each: impl FnMut(&str, &[f16])) -> Result<(), IndexError> {
-        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
-        let (vectors, dim) = (values(&vectors, space.rows, self.stamp.dim), self.stamp.dim);
+        let Snapshot { transaction, maps, space } = self.snapshot()?;
+        let (vectors, dim) = (values(&maps.vectors, space.rows, self.stamp.dim), self.stamp.dim);
         let mut read = || -> Result<(), redb::Error> {
             for entry in transaction.open_table(FILES)?.iter()? {
                 let (path, state) = entry?;
@@ -187,10 +187,10 @@ impl Reader {
     /// # Errors
     /// They cannot be read.
     pub fn bytes(&self) -> Result<u64, IndexError> {
-        let Snapshot { vectors, thumbnails, .. } = self.snapshot()?;
+        let Snapshot { maps, .. } = self.snapshot()?;
         let database = std::fs::metadata(&self.path);
         let database = database.map_err(|reason| IndexError::Io { action: "read", file: self.path.clone(), reason })?;
-        Ok(database.len() + vectors.len() as u64 + thumbnails.len() as u64)
+        Ok(database.len() + maps.vectors.len() as u64 + maps.thumbnails.len() as u64)
     }
 
     fn row(&self, transaction: &ReadTransaction, picture: &str) -> Result<Option<u32>, IndexError> {
@@ -205,11 +205,11 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn search(&self, query: &[f32], count: usize) -> Result<Results, IndexError> {
-        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
+        let Snapshot { transaction, maps, space } = self.snapshot()?;
         let failed = |error: redb::StorageError| database(&self.path, error);
         let paths = transaction.open_table(ROWS).map_err(|error| database(&self.path, error))?;
         let pictures = transaction.open_table(PICTURES).map_err(|error| database(&self.path, error))?;
-        let vectors = values(&vectors, space.rows, self.stamp.dim);
+        let vectors = values(&maps.vectors, space.rows, self.stamp.dim);
         let compared = paths.len().map_err(failed)? as usize;
         let (count, ordinary) = (count.min(compared), ordinary(vectors, query));
         // Rows of files that are gone are found as well: as many more are asked for as it takes to have enough of the others.
@@ -244,43 +244,46 @@ impl Reader {
             let transaction = self.begin()?;
             let table = transaction.open_table(META).map_err(|error| database(&self.path, error))?;
             let space: Space = meta(&self.path, &table, SPACE)?;
-            let maps = self.vectors(space).and_then(|vectors| {
-                let thumbnails = map(&thumbnails_path(&self.path, space.generation), space.thumbnail_bytes)?;
-                Ok((vectors, thumbnails))
-            });
-            match maps {
+            match self.maps(space) {
                 // The writer has written them anew meanwhile, and committed that.
                 Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
-                maps => {
-                    let (vectors, thumbnails) = maps?;
-                    return Ok(Snapshot { transaction, vectors, thumbnails, space });
-                }
+                maps => return Ok(Snapshot { transaction, maps: maps?, space }),
             }
         }
     }
+
+    /// The files beside the database.
+    fn maps(&self, space: Space) -> Result<Arc<Maps>, IndexError> {
+        let vectors = u64::from(space.rows) * self.stamp.dim as u64 * 2;
+        let mut known = self.maps.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |maps: &&Arc<Maps>| {
+            maps.generation == space.generation
+                && maps.vectors.len() as u64 >= vectors
+                && maps.thumbnails.len() as u64 >= space.thumbnail_bytes
+        };
+        if let Some(maps) = known.as_ref().filter(fits) {
+            return Ok(Arc::clone(maps));
+        }
+        let maps = Arc::new(Maps {
+            generation: space.generation,
+            vectors: map(&vectors_path(&self.path, space.generation), vectors)?,
+            thumbnails: map(&thumbnails_path(&self.path, space.generation), space.thumbnail_bytes)?,
+        });
+        *known = Some(Arc::clone(&maps));
+        Ok(maps)
+    }
 }
 
-impl Reader {
-    /// The file with the vectors.
-    fn vectors(&self, space: Space) -> Result<Arc<Mmap>, IndexError> {
-        let wanted = u64::from(space.rows) * self.stamp.dim as u64 * 2;
-        let mut known = self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((generation, vectors)) = &*known
-            && *generation == space.generation
-            && vectors.len() as u64 >= wanted
-        {
-            return Ok(Arc::clone(vectors));
-        }
-        let vectors = Arc::new(map(&vectors_path(&self.path, space.generation), wanted)?);
-        *known = Some((space.generation, Arc::clone(&vectors)));
-        Ok(vectors)
-    }
+/// Files of one generation.
+struct Maps {
+    generation: u64,
+    vectors: Mmap,
+    thumbnails: Mmap,
 }
 
 struct Snapshot {
     transaction: ReadTransaction,
-    vectors: Arc<Mmap>,
-    thumbnails: Mmap,
+    maps: Arc<Maps>,
     space: Space,
 }
 

@@ -342,12 +342,6 @@ fn begin(path: &Path, opened: &Database, stamp: &Stamp) -> Result<Space, IndexEr
     if was != *stamp {
         return Err(IndexError::OtherStamp { file: path.to_owned(), was: was.to_string(), is: stamp.to_string() });
     }
-    space(path, opened)
-}
-
-fn space(path: &Path, opened: &Database) -> Result<Space, IndexError> {
-    let transaction = opened.begin_read().map_err(|error| database(path, error))?;
-    let table = transaction.open_table(META).map_err(|error| database(path, error))?;
     meta(path, &table, SPACE)
 }
 

@@ -60,7 +60,7 @@ const LOOK_SECS: f64 = 3.0;
 
 /// The open model as collections name it.
 fn model(desk: &Desk) -> Option<String> {
-    Some(desk.model.info.as_ref()?.source.name().unwrap_or("demo").to_owned())
+    Some(desk.model.info.as_ref()?.source.known_as().to_owned())
 }
 
 impl Library {
@@ -277,8 +277,7 @@ impl Library {
             let text = desk.fill(Text::IndexedWith, &[&was]);
             ui.label(RichText::new(text).small().color(ui.visuals().warn_fg_color));
             if ui.small_button(desk.fill(Text::OpenModel, &[&was])).clicked() {
-                let source = if was == "demo" { ModelSource::Demo } else { ModelSource::Named(was.clone()) };
-                desk.open(source);
+                desk.open(ModelSource::known(&was));
             }
             if desk.model.info.is_some() && ui.small_button(desk.text(Text::IndexWithThis)).clicked() {
                 self.index(chosen.root.clone());

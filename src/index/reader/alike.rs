@@ -22,8 +22,8 @@ impl Reader {
     /// # Errors
     /// The index cannot be read.
     pub fn alike(&self, least: f32, say: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Vec<Vec<Found>>>, IndexError> {
-        let Snapshot { transaction, vectors, space, .. } = self.snapshot()?;
-        let (vectors, dim) = (values(&vectors, space.rows, self.stamp.dim), self.stamp.dim);
+        let Snapshot { transaction, maps, space } = self.snapshot()?;
+        let (vectors, dim) = (values(&maps.vectors, space.rows, self.stamp.dim), self.stamp.dim);
         let pictures = (|| -> Result<Vec<(u32, Found)>, redb::Error> {
             let (paths, sizes) = (transaction.open_table(ROWS)?, transaction.open_table(PICTURES)?);
             let mut all = Vec::new();
