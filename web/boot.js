@@ -37,10 +37,20 @@ async function findLetters() {
   }
 }
 
+/** Gives the canvas its size and its WebGL, both of which take long, before there is anything to show on it. eframe finds them done. */
+async function prepare(canvas) {
+  [canvas.width, canvas.height] = [canvas.clientWidth, canvas.clientHeight].map((length) => Math.round(length * devicePixelRatio));
+  await new Promise((resolve) => setTimeout(resolve));
+  const context = canvas.getContext("webgl2");
+  await new Promise((resolve) => setTimeout(resolve));
+  context?.getExtension("EXT_color_buffer_float");
+}
+
 const splash = document.getElementById("splash");
 try {
-  const [files] = await Promise.all([Promise.all(FILES.map(read)), init(), findLetters()]);
-  await start(document.getElementById("app"), files);
+  const canvas = document.getElementById("app");
+  const [files] = await Promise.all([Promise.all(FILES.map(read)), init(), findLetters(), prepare(canvas)]);
+  await start(canvas, files);
   splash.remove();
 } catch (error) {
   splash.textContent = `Polyglance could not start: ${error?.message ?? error}`;

@@ -4,6 +4,7 @@ use eframe::egui::Context;
 
 use super::assets::Assets;
 use super::host::Host;
+use super::opening::Opening;
 use super::pictures::Pictures;
 use super::strings::{Language, Text};
 use crate::engine::{Client, Failure, FailureKind, Job, ModelInfo, ModelSource, News, OpenModel, Progress, Reply, Table, Transport};
@@ -12,6 +13,7 @@ use crate::engine::{Client, Failure, FailureKind, Job, ModelInfo, ModelSource, N
 pub(super) type Engine = Client<Box<dyn Transport>>;
 
 pub(super) struct Desk {
+    pub(super) opening: Opening,
     pub(super) engine: Engine,
     pub(super) host: Box<dyn Host>,
     pub(super) assets: Assets,
@@ -56,6 +58,7 @@ impl Desk {
         let language = Language::best(&host.languages());
         let engine = Client::new(transport);
         Self {
+            opening: Opening::new(),
             engine,
             host,
             assets,

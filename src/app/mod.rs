@@ -22,6 +22,7 @@ mod labels;
 mod layout;
 mod link;
 mod models;
+mod opening;
 mod pictures;
 #[cfg(feature = "index")]
 mod retrieve;
@@ -56,8 +57,6 @@ pub struct App {
     features: FeatureViews,
     retrieval: Retrieval,
     models: ModelPicker,
-    /// Frames so far, as far as they count: each of the first ones shows one part more.
-    frames: u8,
 }
 
 /// What people are at.
@@ -93,7 +92,6 @@ impl App {
             features: FeatureViews::default(),
             retrieval: Retrieval::default(),
             models: ModelPicker::default(),
-            frames: 0,
         }
     }
 
@@ -210,20 +208,9 @@ impl App {
         self.take_pasted(&context);
         self.shortcuts(&context);
         self.retrieval.go_on(&mut self.desk);
-        // Letters are drawn when they are first shown. All of them in one frame would hold a page up.
-        self.frames = self.frames.saturating_add(1);
-        if self.frames < 4 {
-            context.request_repaint();
-        }
-        if self.frames > 1 {
-            Panel::top("top").show(ui, |ui| self.top(ui));
-        }
-        if self.frames > 2 {
-            Panel::bottom("status").show(ui, |ui| self.status(ui));
-        }
-        if self.frames < 4 {
-            return;
-        }
+        self.desk.opening.begin();
+        Panel::top("top").show(ui, |ui| self.top(ui));
+        Panel::bottom("status").show(ui, |ui| self.status(ui));
         if std::mem::take(&mut self.desk.wants_picker) {
             self.models.open();
         }
@@ -234,6 +221,9 @@ impl App {
             Workspace::Features => self.features.ui(ui, &mut self.desk),
             Workspace::Retrieve => self.workspace = self.retrieval.ui(ui, &mut self.desk).unwrap_or(self.workspace),
         }
+        if self.desk.opening.end() {
+            context.request_repaint();
+        }
         if self.desk.is_busy() || self.desk.is_fetching() {
             // On a page nothing else may wake it while the worker computes.
             context.request_repaint_after(std::time::Duration::from_millis(100));
@@ -243,21 +233,31 @@ impl App {
     fn top(&mut self, ui: &mut Ui) {
         ui.add_space(4.0);
         ui.horizontal_wrapped(|ui| {
-            ui.label(RichText::new("Polyglance").font(theme::strong(17.0)));
-            ui.add_space(8.0);
+            if self.desk.opening.has_turn() {
+                ui.label(RichText::new("Polyglance").font(theme::strong(17.0)));
+                ui.add_space(8.0);
+            }
             for (workspace, name, hint, key) in self.workspaces() {
+                if !self.desk.opening.has_turn() {
+                    return;
+                }
                 let hint = format!("{} (Alt+{})", self.desk.text(hint), key.symbol_or_name());
                 let text = RichText::new(self.desk.text(name)).size(15.0);
                 if ui.selectable_label(self.workspace == workspace, text).on_hover_text(hint).clicked() {
                     self.workspace = workspace;
                 }
             }
+            if !self.desk.opening.has_turn() {
+                return;
+            }
             ui.add_space(8.0);
             let model = models::name(&self.desk);
             if ui.button(format!("{}: {model}", self.desk.text(Text::Model))).on_hover_text(self.desk.text(Text::ModelHint)).clicked() {
                 self.models.open();
             }
-            self.preferences(ui);
+            if self.desk.opening.has_turn() {
+                self.preferences(ui);
+            }
         });
         ui.add_space(2.0);
     }
@@ -288,7 +288,9 @@ impl App {
         if let Some(index) = closed {
             self.desk.notices.remove(index);
         }
-        ui.horizontal_wrapped(|ui| self.device_line(ui));
+        if self.desk.opening.has_turn() {
+            ui.horizontal_wrapped(|ui| self.device_line(ui));
+        }
         ui.add_space(2.0);
     }
 

@@ -31,6 +31,10 @@ pub(crate) fn cargo<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(arguments: I) ->
     for (name, _) in env::vars_os().filter(|(name, _)| about_this_package(name)) {
         command.env_remove(name);
     }
+    // Nothing is built a second time there, and what incremental compilation keeps is as large as everything else.
+    if env::var_os("CI").is_some() {
+        command.env("CARGO_INCREMENTAL", "0");
+    }
     command
 }
 

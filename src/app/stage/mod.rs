@@ -82,11 +82,23 @@ impl Stage {
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) {
         self.results.ask(desk, &self.scene, &self.palette, &self.phrases);
         let palette_height = if is_narrow(ui) { 104.0 } else { 180.0 };
-        beside(ui, "stage results", [360.0, 300.0], |ui| column(ui, |ui| self.results.ui(ui, desk, &self.palette, &mut self.phrases)));
-        Panel::bottom("palette").exact_size(palette_height).show(ui, |ui| self.palette_ui(ui, desk));
+        beside(ui, "stage results", [360.0, 300.0], |ui| {
+            if desk.opening.has_turn() {
+                column(ui, |ui| self.results.ui(ui, desk, &self.palette, &mut self.phrases));
+            }
+        });
+        Panel::bottom("palette").exact_size(palette_height).show(ui, |ui| {
+            if desk.opening.has_turn() {
+                self.palette_ui(ui, desk);
+            }
+        });
         CentralPanel::default().show(ui, |ui| {
-            self.tools(ui, desk);
-            self.frame_ui(ui, desk);
+            if desk.opening.has_turn() {
+                self.tools(ui, desk);
+            }
+            if desk.opening.has_turn() {
+                self.frame_ui(ui, desk);
+            }
         });
         self.draw_carried(ui);
     }

@@ -1,18 +1,16 @@
 //! The emoji that people can put on the stage.
 
 use std::collections::BTreeMap;
-use std::io::Cursor;
 
 use eframe::egui::{ColorImage, Context, Pos2, Rect, TextureHandle, TextureOptions, pos2};
-use image::codecs::png::PngDecoder;
-use image::{DynamicImage, RgbaImage};
+use image::RgbaImage;
 
 use super::super::assets::Assets;
 use super::compose::SHEET_SIDE;
 
 /// A sheet of emoji with their names.
 pub(super) struct Palette {
-    pub(super) sheet: RgbaImage,
+    pub(super) sheet: &'static RgbaImage,
     pub(super) entries: Vec<Entry>,
     texture: Option<TextureHandle>,
 }
@@ -28,9 +26,7 @@ pub(super) struct Entry {
 impl Palette {
     /// Reads the app's own files; empty if they are damaged.
     pub(super) fn new(assets: &Assets) -> Self {
-        // PNG's own decoder: one that picks a format would bring all others into the page's module.
-        let sheet = PngDecoder::new(Cursor::new(assets.palette)).and_then(DynamicImage::from_decoder);
-        let sheet = sheet.map(|sheet| sheet.to_rgba8()).unwrap_or_default();
+        let sheet = assets.palette;
         let entries: Vec<Entry> = serde_json::from_slice(assets.palette_names).unwrap_or_default();
         let entries = if sheet.width() < SHEET_SIDE as u32 { Vec::new() } else { entries };
         Self { sheet, entries, texture: None }
@@ -38,7 +34,7 @@ impl Palette {
 
     /// The sheet for the screen.
     pub(super) fn texture(&mut self, context: &Context) -> &TextureHandle {
-        let sheet = &self.sheet;
+        let sheet = self.sheet;
         self.texture.get_or_insert_with(|| {
             let size = [sheet.width() as usize, sheet.height() as usize];
             let colours = ColorImage::from_rgba_unmultiplied(size, sheet.as_raw());

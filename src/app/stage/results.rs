@@ -92,7 +92,7 @@ impl Results {
             let question = Question { epoch, scene: scene.clone(), phrases: phrases.shared() };
             let sent = &mut self.sent;
             self.scores.want(question, |question| {
-                let pixels = compose(&question.scene, &palette.sheet);
+                let pixels = compose(&question.scene, palette.sheet);
                 let form = ImageForm::Pixels { height: pixels.height() as usize, width: pixels.width() as usize };
                 engine.send(Job::AddImage(AddImage { image: STAGE_IMAGE, form, preview_side: 0 }), pixels.into_raw());
                 *sent = Some((epoch, question.scene.clone()));

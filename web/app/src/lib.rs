@@ -7,6 +7,7 @@ use eframe::{WebOptions, WebRunner};
 use js_sys::{Array, Uint8Array};
 use polyglance::app::{App, Assets, SAMPLES};
 use polyglance::engine::worker::WorkerTransport;
+use polyglance::platform::yield_now;
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use web_sys::HtmlCanvasElement;
 
@@ -26,6 +27,8 @@ use host::Page;
 pub async fn start(canvas: HtmlCanvasElement, files: Array) -> Result<(), JsValue> {
     console_error_panic_hook::set_once();
     let assets = assets(&files).ok_or_else(|| JsValue::from("the page's files are incomplete; reload it"))?;
+    // Two short tasks instead of a long one.
+    yield_now().await;
     let create = move |creation: &eframe::CreationContext<'_>| {
         let context = creation.egui_ctx.clone();
         let wake = context.clone();
@@ -49,5 +52,5 @@ fn assets(files: &Array) -> Option<Assets> {
     let (palette, palette_names) = (files.next()?, files.next()?);
     let captions = [std::str::from_utf8(files.next()?).ok()?, std::str::from_utf8(files.next()?).ok()?];
     let samples: Vec<(&'static str, &'static [u8])> = SAMPLES.into_iter().zip(files).collect();
-    Some(Assets { fonts, joined: &[], palette, palette_names, captions, samples: samples.leak() })
+    Some(Assets { fonts, joined: &[], palette: Assets::sheet(palette), palette_names, captions, samples: samples.leak() })
 }
