@@ -27,11 +27,14 @@ HTMLCanvasElement.prototype.getContext = function (kind, options) {
   return getContext.call(this, kind, kind === "2d" ? { willReadFrequently: true, ...options } : options);
 };
 
+/** Lets the browser do what else it has to do. */
+const nextTask = () => new Promise((resolve) => setTimeout(resolve));
+
 /** Has the browser look for such letters, and for one that no font has, while files are loading: the first search takes long. */
 async function findLetters() {
   const context = document.createElement("canvas").getContext("2d");
   for (const letter of ["語", "\u0378"]) {
-    await new Promise((resolve) => setTimeout(resolve));
+    await nextTask();
     context.font = "14px system-ui, sans-serif";
     context.measureText(letter);
   }
@@ -40,9 +43,10 @@ async function findLetters() {
 /** Gives the canvas its size and its WebGL, both of which take long, before there is anything to show on it. eframe finds them done. */
 async function prepare(canvas) {
   [canvas.width, canvas.height] = [canvas.clientWidth, canvas.clientHeight].map((length) => Math.round(length * devicePixelRatio));
-  await new Promise((resolve) => setTimeout(resolve));
+  await nextTask();
   const context = canvas.getContext("webgl2");
-  await new Promise((resolve) => setTimeout(resolve));
+  await nextTask();
+  // Any question will do: the first one waits until the GPU's process is there.
   context?.getExtension("EXT_color_buffer_float");
 }
 

@@ -13,6 +13,7 @@ use crate::engine::{Client, Failure, FailureKind, Job, ModelInfo, ModelSource, N
 pub(super) type Engine = Client<Box<dyn Transport>>;
 
 pub(super) struct Desk {
+    /// What of the interface is shown while it starts.
     pub(super) opening: Opening,
     pub(super) engine: Engine,
     pub(super) host: Box<dyn Host>,

@@ -58,7 +58,7 @@ pub fn write_palette(world: &World, folder: &Path) -> Result<(), SynthError> {
         entries.push(Entry { emoji: &glyph.sequence, names });
     }
     let mut png = std::io::Cursor::new(Vec::new());
-    // Without filters: flat pictures are smaller so, and a page that starts decodes them in half the time.
+    // Without filters: these pictures are smaller so, and a page that starts has nothing to undo.
     let encoder = PngEncoder::new_with_quality(&mut png, CompressionType::Best, FilterType::NoFilter);
     let written = sheet.write_with_encoder(encoder);
     written.map_err(|reason| SynthError::Picture { what: "the palette".to_owned(), reason })?;
