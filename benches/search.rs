@@ -54,14 +54,14 @@ fn small(model: Option<&str>) -> Result<(), Failure> {
     for start in (0..ROWS).step_by(BATCH) {
         let embeds = random.vectors(BATCH);
         let watch = Stopwatch::start();
-        writer.add(&entries(start, 8_000), &embeds)?;
+        block_on(writer.add(&entries(start, 8_000), &embeds))?;
         first.push(watch.elapsed_secs());
     }
     let mut more = Vec::new();
     for start in (ROWS..ROWS + 10 * BATCH).step_by(BATCH) {
         let embeds = random.vectors(BATCH);
         let watch = Stopwatch::start();
-        writer.add(&entries(start, 8_000), &embeds)?;
+        block_on(writer.add(&entries(start, 8_000), &embeds))?;
         more.push(1e3 * watch.elapsed_secs());
     }
     let mut empty: Vec<f64> = first.iter().take(10).map(|secs| 1e3 * secs).collect();
@@ -130,7 +130,7 @@ fn large(rows: usize, python: Option<&str>) -> Result<(), Failure> {
     for start in (0..rows).step_by(10 * BATCH) {
         for start in (start..rows.min(start + 10 * BATCH)).step_by(BATCH) {
             let embeds = random.vectors(BATCH);
-            writer.add(&entries(start, 0), &embeds)?;
+            block_on(writer.add(&entries(start, 0), &embeds))?;
             halves.extend(embeds.iter().map(|value| f16::from_f32(*value)));
             if let Some(file) = &mut file {
                 file.write_all(bytemuck::cast_slice(&embeds))?;
@@ -214,7 +214,7 @@ fn stamp_of(root: &Path, model: &str) -> Result<Stamp, Failure> {
     let checkpoint = block_on(Checkpoint::open(model.as_ref()))?;
     let options = EncoderOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
     let encoder = block_on(Encoder::new(Arc::new(checkpoint), options))?;
-    Ok(Stamp::new(root, model, &encoder, None, Resampling::default())?)
+    Ok(Stamp::new(&root.to_string_lossy(), model, &encoder, None, Resampling::default()))
 }
 
 /// A batch of pictures with thumbnails of so many bytes.

@@ -6,7 +6,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use half::f16;
-use polyglance::index::{Entry, FileState, Found, IndexError, Reader, Stamp, Unreadable, Writer, delete};
+use polyglance::index::disk::delete;
+use polyglance::index::{Entry, FileState, Found, IndexError, Reader, Stamp, Unreadable, Writer};
+use polyglance::platform::block_on;
 
 const DIM: usize = 24;
 
@@ -87,11 +89,11 @@ fn results_are_those_of_a_naive_search_ties_included() {
     let mut writer = Writer::open(&path, &stamp()).unwrap();
     let (files, rows) = (entries(0..3_000), vectors(1, 3_000));
     for (files, rows) in files.chunks(700).zip(rows.chunks(700 * DIM)) {
-        writer.add(files, rows).unwrap();
+        block_on(writer.add(files, rows)).unwrap();
     }
     let reader = Reader::open(&path).unwrap();
     // Every seventh is gone, which is more than a tenth: the search asks for more than it is asked for.
-    writer.remove(files.iter().step_by(7).map(|entry| entry.path.as_str())).unwrap();
+    block_on(writer.remove(files.iter().step_by(7).map(|entry| entry.path.clone()))).unwrap();
     let queries = vectors(2, 1_000);
     let check = |reader: &Reader| {
         let live: Vec<(String, &[f32])> = files
@@ -115,7 +117,7 @@ fn results_are_those_of_a_naive_search_ties_included() {
     };
     check(&reader);
     let before = size(folder.path());
-    writer.tidy().unwrap();
+    block_on(writer.tidy()).unwrap();
     assert!(size(folder.path()) < before, "space is given back");
     check(&reader);
     assert_eq!(reader.embedding(&name(1)).unwrap().as_deref(), rows.get(DIM..2 * DIM));
@@ -135,10 +137,10 @@ fn what_changed_takes_the_place_of_what_was() {
     let rows = vectors(3, 4);
     {
         let mut writer = Writer::open(&path, &stamp()).unwrap();
-        writer.add(&entries(0..3), &rows[..3 * DIM]).unwrap();
+        block_on(writer.add(&entries(0..3), &rows[..3 * DIM])).unwrap();
     }
     let mut writer = Writer::open(&path, &stamp()).unwrap();
-    writer.add(&[Entry { state: state(77), ..entry(1) }], &rows[3 * DIM..]).unwrap();
+    block_on(writer.add(&[Entry { state: state(77), ..entry(1) }], &rows[3 * DIM..])).unwrap();
     let known = writer.known().unwrap();
     assert_eq!((known.len(), known[&name(1)], known[&name(2)]), (3, state(77), state(2)));
     let reader = Reader::open(&path).unwrap();
@@ -146,10 +148,10 @@ fn what_changed_takes_the_place_of_what_was() {
     assert_eq!(reader.search(&rows[3 * DIM..], 1).unwrap().found, [Found { path: name(1), score: 1.0, size: [1, 2] }]);
     // It cannot be read any more; and then it can.
     let broken = Unreadable { path: name(1), state: state(78), reason: "torn".to_owned() };
-    writer.refuse(std::slice::from_ref(&broken)).unwrap();
+    block_on(writer.refuse(std::slice::from_ref(&broken))).unwrap();
     assert_eq!((writer.known().unwrap().len(), reader.count().unwrap()), (2, 2));
     assert_eq!(reader.unreadable().unwrap().into_values().collect::<Vec<_>>(), [broken]);
-    writer.add(&[entry(1)], &rows[..DIM]).unwrap();
+    block_on(writer.add(&[entry(1)], &rows[..DIM])).unwrap();
     assert_eq!((reader.count().unwrap(), reader.unreadable().unwrap().len()), (3, 0));
 }
 
@@ -161,7 +163,7 @@ fn what_does_not_stand_out_is_left_out_whatever_the_scores_are() {
     // One picture like the query, one half way to it, and many that are not.
     let score = |score: f32| (0..DIM).map(move |place| if place == 0 { score } else { 0.0 });
     let rows: Vec<f32> = [0.3, 0.2].into_iter().chain([0.1; 48]).flat_map(score).collect();
-    writer.add(&entries(0..50), &rows).unwrap();
+    block_on(writer.add(&entries(0..50), &rows)).unwrap();
     let query: Vec<f32> = score(1.0).collect();
     let results = Reader::open(&path).unwrap().search(&query, 50).unwrap();
     assert!((results.ordinary - 0.1).abs() < 1e-3, "{results:?}");
@@ -174,10 +176,10 @@ fn a_deleted_index_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pictures.index");
     let mut writer = Writer::open(&path, &stamp()).unwrap();
-    writer.add(&entries(0..50), &vectors(6, 50)).unwrap();
+    block_on(writer.add(&entries(0..50), &vectors(6, 50))).unwrap();
     assert!(delete(&path).unwrap_err().to_string().contains("is writing it"));
-    writer.remove(entries(0..25).iter().map(|entry| entry.path.as_str())).unwrap();
-    writer.tidy().unwrap();
+    block_on(writer.remove(entries(0..25).iter().map(|entry| entry.path.clone()))).unwrap();
+    block_on(writer.tidy()).unwrap();
     drop(writer);
     delete(&path).unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
@@ -190,7 +192,7 @@ fn a_half_written_batch_is_as_if_it_had_never_begun() {
     let rows = vectors(4, 4);
     {
         let mut writer = Writer::open(&path, &stamp()).unwrap();
-        writer.add(&entries(0..2), &rows[..2 * DIM]).unwrap();
+        block_on(writer.add(&entries(0..2), &rows[..2 * DIM])).unwrap();
     }
     // A crash between the vectors and the transaction leaves bytes behind the last row; one while vectors are written anew, another file.
     let mut vectors = OpenOptions::new().append(true).open(folder.path().join("pictures.index.vectors-0")).unwrap();
@@ -198,7 +200,7 @@ fn a_half_written_batch_is_as_if_it_had_never_begun() {
     fs::write(folder.path().join("pictures.index.vectors-1"), [1, 2, 3]).unwrap();
     let mut writer = Writer::open(&path, &stamp()).unwrap();
     assert!(!folder.path().join("pictures.index.vectors-1").exists());
-    writer.add(&entries(2..4), &rows[2 * DIM..]).unwrap();
+    block_on(writer.add(&entries(2..4), &rows[2 * DIM..])).unwrap();
     let reader = Reader::open(&path).unwrap();
     for (number, row) in rows.chunks(DIM).enumerate() {
         assert_eq!(reader.embedding(&name(number)).unwrap().as_deref(), Some(row));
@@ -234,7 +236,7 @@ fn damage_is_an_error_and_never_a_panic() {
     fs::remove_file(&path).unwrap();
     {
         let mut writer = Writer::open(&path, &stamp()).unwrap();
-        writer.add(&entries(0..50), &vectors(5, 50)).unwrap();
+        block_on(writer.add(&entries(0..50), &vectors(5, 50))).unwrap();
     }
     let vectors = folder.path().join("pictures.index.vectors-0");
     OpenOptions::new().write(true).open(&vectors).unwrap().set_len(100).unwrap();
@@ -254,21 +256,19 @@ fn near_duplicates_are_grouped_however_many_there_are() {
     }
     rows.copy_within(50 * DIM..51 * DIM, 150 * DIM);
     rows.copy_within(60 * DIM..61 * DIM, 160 * DIM);
-    writer.add(&entries(0..200), &rows).unwrap();
-    writer.remove([name(60).as_str()]).unwrap();
+    block_on(writer.add(&entries(0..200), &rows)).unwrap();
+    block_on(writer.remove([name(60)])).unwrap();
     let reader = Reader::open(&path).unwrap();
     let mut compared = Vec::new();
-    let groups = reader
-        .alike(0.999, &mut |done, total| {
-            compared.push((done, total));
-            ControlFlow::Continue(())
-        })
-        .unwrap()
-        .unwrap();
+    let mut say = |done, total| {
+        compared.push((done, total));
+        ControlFlow::Continue(())
+    };
+    let groups = block_on(reader.alike(0.999, &mut say)).unwrap().unwrap();
     let paths: Vec<Vec<String>> = groups.iter().map(|group| group.iter().map(|found| found.path.clone()).collect()).collect();
     let first: Vec<String> = std::iter::once(0).chain(100..130).map(name).collect();
     assert_eq!(paths, [first, vec![name(50), name(150)]]);
     assert!(groups.iter().flatten().all(|found| (found.score - 1.0).abs() < 1e-3));
     assert_eq!((compared[0], compared.len()), ((0, 199), 4));
-    assert_eq!(reader.alike(0.999, &mut |_, _| ControlFlow::Break(())).unwrap(), None);
+    assert_eq!(block_on(reader.alike(0.999, &mut |_, _| ControlFlow::Break(()))).unwrap(), None);
 }

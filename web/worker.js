@@ -1,7 +1,7 @@
 // The engine lives here, off the page's thread: when its WebAssembly traps, this worker ends and the page does not.
 //
 // in    {kind: "start", generation, body: {lock}}    first and once
-//       {kind: "files", body: {name}, files}         handles for a model that will be opened by this name
+//       {kind: "files", body: {name, paths}, files}  handles for a model or a folder of pictures that will be opened by this name
 //       {id, generation, kind, body, bulk}           a request of src/engine/protocol.rs
 // out   its replies, a greeting first
 //       {id: 0, generation, kind: "died", body: {reason}}, after which there is no more
@@ -81,7 +81,7 @@ self.addEventListener("message", ({ data }) => {
   } else if (data.kind === "cancel") {
     cancelled.add(data.body.job);
   } else if (data.kind === "files") {
-    files.set(data.body.name, data.files);
+    files.set(data.body.name, [...data.files].map((file, index) => [data.body.paths?.[index] ?? file.name, file]));
   } else {
     waiting += 1;
     last = last.then(() => {

@@ -20,6 +20,14 @@ pub trait Host {
     /// Lets people choose a folder of pictures.
     fn pick_folder(&mut self) {}
 
+    /// Whether folders of pictures that are dropped from now on are to be indexed, where a page has to know before.
+    fn index_dropped(&mut self, _is_wanted: bool) {}
+
+    /// What queries call files that were dropped.
+    fn name_dropped(&mut self, files: Vec<DroppedFileHandle>) -> Vec<String> {
+        files.iter().map(|file| file.path().display().to_string()).collect()
+    }
+
     /// Whether something that was dropped is a folder of pictures.
     fn is_folder(&self, _path: &Path) -> bool {
         false

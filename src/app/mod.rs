@@ -152,8 +152,8 @@ impl App {
             return;
         }
         if self.workspace == Workspace::Retrieve {
-            let paths: Vec<String> = dropped.iter().map(|file| file.path().display().to_string()).collect();
-            self.retrieval.take(&mut self.desk, paths.iter().map(String::as_str));
+            let names = self.desk.host.name_dropped(dropped);
+            self.retrieval.take(&mut self.desk, names.iter().map(String::as_str));
         } else {
             self.desk.host.take(dropped);
         }
@@ -204,6 +204,7 @@ impl App {
         let context = ui.ctx().clone();
         self.receive(&context);
         self.look_through_camera(&context);
+        self.desk.host.index_dropped(self.workspace == Workspace::Retrieve);
         self.take_dropped(&context);
         self.take_pasted(&context);
         self.shortcuts(&context);

@@ -1,12 +1,12 @@
 //! `polyglance index`: a folder of pictures in, an index that lasts out; again later, only what has changed.
 
-use std::fs;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
-use polyglance::index::{Event, Stamp, Summary, Unreadable, Update, Writer, plural};
+use polyglance::index::disk::DiskFolder;
+use polyglance::index::{Event, Folder, Stamp, Summary, Unreadable, Update, Writer, plural};
 use polyglance::platform::block_on;
 
 use super::args::{DeviceArgs, HubArgs, ImageArgs};
@@ -51,16 +51,16 @@ pub(crate) struct IndexArgs {
 
 /// Finds what has changed, encodes that, and writes it batch by batch.
 pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
-    let root = fs::canonicalize(&args.folder).with_context(|| format!("cannot read folder {}", args.folder.display()))?;
-    if !root.is_dir() {
+    if args.folder.is_file() {
         bail!("{} is no folder; polyglance embed takes single pictures", args.folder.display());
     }
+    let folder = DiskFolder::open(&args.folder)?;
     let mut model = Model::load(args.model.as_deref(), &args.hub, &args.device)?;
     let ImageArgs { max_num_patches, resample } = args.pictures;
     check_budget(&model.config().vision, max_num_patches)?;
-    let stamp = Stamp::new(&root, args.model.as_deref().unwrap_or_default(), &model.encoder, max_num_patches, resample)?;
+    let stamp = Stamp::new(folder.root(), args.model.as_deref().unwrap_or_default(), &model.encoder, max_num_patches, resample);
     let writer = Writer::open(&args.output, &stamp)?;
-    let (mut update, left_out) = Update::begin(writer, model.config().vision)?;
+    let (mut update, left_out) = block_on(Update::begin(writer, Box::new(folder), model.config().vision))?;
 
     let interrupt = Interrupt::install(None)?;
     let progress = Progress::new(0, "pictures");

@@ -7,7 +7,8 @@ use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use polyglance::index::{FileKind, LeftOut, Listing, read_picture};
+use polyglance::index::disk::{Listing, kind, read_picture};
+use polyglance::index::{FileKind, LeftOut};
 
 use super::UsageError;
 use super::console;
@@ -98,7 +99,7 @@ impl Inputs {
 
     /// A file named outright: refused now if it is known that it cannot be decoded.
     fn add_named(&mut self, path: &Path) -> Result<()> {
-        if let FileKind::Undecodable(format) = FileKind::of(path) {
+        if let FileKind::Undecodable(format) = kind(path) {
             bail!("{}: {} files cannot be read; {}", path.display(), format.name, format.advice);
         }
         self.pictures.push(Picture::file(path.to_owned(), true));

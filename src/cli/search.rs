@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use polyglance::encoder::ImageOutputs;
 use polyglance::image::PatchBatch;
-use polyglance::index::{Found, Query, Reader, Subject, below};
+use polyglance::index::{Found, Query, Reader, Subject, disk::below};
 use polyglance::platform::block_on;
 use serde_json::json;
 

@@ -1,20 +1,22 @@
 //! Folders of pictures that were indexed, for the service: brought up to date, searched, looked at.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 
 use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Search, Stage};
 use super::service::{Report, input};
 use crate::encoder::Encoder;
 use crate::image::{DecodedImage, Resampling, decode};
-use crate::index::{Event, Found, IndexError, LeftOut, Results, Shelf, Stamp, Subject, Update, UpdateError, below, read_picture};
+use crate::index::{Event, Folder, Found, IndexError, LeftOut, Reader, Results, Shelf, Stamp, Subject, Update, UpdateError};
 use crate::limits::Limits;
 use crate::platform::Stopwatch;
 
 /// All of them.
 pub(super) struct Collections {
-    shelf: Shelf,
+    shelf: Box<dyn Shelf>,
+    /// Those that were looked at.
+    readers: HashMap<String, Reader>,
     /// An update that has given way, or was stopped: it goes on where it was.
     update: Option<Underway>,
 }
@@ -31,38 +33,37 @@ pub(super) enum Part {
     Text(String),
     /// Its embedding, `[dim]`.
     Known(Vec<f32>),
-    /// A picture that is not in the index.
-    Picture(PathBuf),
+    /// The content of a picture that is not in the index.
+    Picture(Vec<u8>),
 }
 
 /// Seconds that a batch takes while an app may want something else.
 const TURN_SECS: f64 = 0.25;
 
 impl Collections {
-    /// Those in a folder of this machine.
-    pub(super) fn new(folder: PathBuf) -> Self {
-        Self { shelf: Shelf::new(folder), update: None }
+    /// Those of a program.
+    pub(super) fn new(shelf: Box<dyn Shelf>) -> Self {
+        Self { shelf, readers: HashMap::new(), update: None }
     }
 
     /// All of them, by their folders.
-    pub(super) fn list(&mut self) -> Vec<Collection> {
+    pub(super) async fn list(&mut self) -> Result<Vec<Collection>, Failure> {
         // Other processes may have replaced some.
-        self.shelf.close();
+        self.readers.clear();
         let mut all = Vec::new();
-        for name in self.shelf.names() {
-            // A page that is torn in the right place makes the database panic: that shall not take the others along.
-            let described = catch_unwind(AssertUnwindSafe(|| self.describe(&name).map_err(|error| error.to_string())));
-            all.push(described.unwrap_or_else(|_| Err("it is damaged".to_owned())).unwrap_or_else(|damage| Collection {
+        for name in self.shelf.names().await.map_err(input)? {
+            let described = self.describe(&name).await;
+            all.push(described.unwrap_or_else(|damage| Collection {
                 name,
                 root: String::new(),
                 model: String::new(),
                 pictures: 0,
                 bytes: 0,
-                damage: Some(damage),
+                damage: Some(damage.to_string()),
             }));
         }
         all.sort_by(|a, b| (&a.root, &a.model).cmp(&(&b.root, &b.model)));
-        all
+        Ok(all)
     }
 
     /// Brings the index of a folder up to date, or makes one.
@@ -73,10 +74,11 @@ impl Collections {
         encoder: &mut Encoder,
         report: &mut Report<'_>,
     ) -> Result<Indexed, Failure> {
-        let stamp = Stamp::new(Path::new(root), model, encoder, None, Resampling::default()).map_err(input)?;
+        let folder = self.shelf.folder(root).map_err(input)?;
+        let stamp = Stamp::new(folder.root(), model, encoder, None, Resampling::default());
         let mut underway = match self.update.take().filter(|underway| underway.stamp == stamp) {
             Some(underway) => underway,
-            None => self.begin(stamp, encoder)?,
+            None => self.begin(stamp, folder, encoder).await?,
         };
         let mut stopped = None;
         let mut say = |event: Event<'_>| {
@@ -98,24 +100,50 @@ impl Collections {
         let (added, gone) = (update.summary().added, update.summary().gone);
         // It writes no more, so that others may.
         drop(update);
-        self.shelf.close();
-        let name = Shelf::name(&stamp);
-        let unreadable = self.shelf.reader(&name).and_then(|reader| reader.unreadable()).map_err(input)?;
+        let name = stamp.index_name();
+        self.readers.remove(&name);
+        let unreadable = self.reader(&name).await?.unreadable().map_err(input)?;
         let unreadable = unreadable.into_values().map(|file| (file.path, file.reason)).collect();
-        let collection = self.describe(&name).map_err(input)?;
+        let collection = self.describe(&name).await.map_err(input)?;
         Ok(Indexed { collection, added, gone, unreadable, left_out: left_out.to_string(), rebuilt })
     }
 
-    fn begin(&mut self, stamp: Stamp, encoder: &Encoder) -> Result<Underway, Failure> {
-        let (writer, rebuilt) = self.shelf.writer(&stamp).map_err(input)?;
-        let (update, left_out) = Update::begin(writer, encoder.config().vision).map_err(failed)?;
-        Ok(Underway { stamp, update, left_out, rebuilt: rebuilt.map(|damage| damage.to_string()) })
+    /// An index that is damaged is made anew, since all that it held comes from its folder.
+    async fn begin(&mut self, stamp: Stamp, folder: Box<dyn Folder>, encoder: &Encoder) -> Result<Underway, Failure> {
+        let name = stamp.index_name();
+        let opened = self.shelf.writer(&name, &stamp).await;
+        let (writer, rebuilt) = match opened {
+            Err(damage @ IndexError::Damaged { .. }) => {
+                self.readers.remove(&name);
+                self.shelf.delete(&name).await.map_err(input)?;
+                (self.shelf.writer(&name, &stamp).await.map_err(input)?, Some(damage.to_string()))
+            }
+            writer => (writer.map_err(input)?, None),
+        };
+        let (update, left_out) = Update::begin(writer, folder, encoder.config().vision).await.map_err(failed)?;
+        Ok(Underway { stamp, update, left_out, rebuilt })
+    }
+
+    /// Who reads an index, as it is now.
+    pub(super) async fn reader(&mut self, name: &str) -> Result<&Reader, Failure> {
+        self.read_index(name).await.map_err(input)
+    }
+
+    async fn read_index(&mut self, name: &str) -> Result<&Reader, IndexError> {
+        Ok(match self.readers.entry(name.to_owned()) {
+            Entry::Occupied(entry) => {
+                let reader = entry.into_mut();
+                reader.refresh().await?;
+                reader
+            }
+            Entry::Vacant(entry) => entry.insert(self.shelf.reader(name).await?),
+        })
     }
 
     /// The pictures that are nearest to a direction, or all in order without one.
-    pub(super) fn search(&mut self, request: &Search, direction: Option<&[f32]>) -> Result<Hits, Failure> {
+    pub(super) async fn search(&mut self, request: &Search, direction: Option<&[f32]>) -> Result<Hits, Failure> {
         let watch = Stopwatch::start();
-        let reader = self.shelf.reader(&request.collection).map_err(input)?;
+        let reader = self.reader(&request.collection).await?;
         let results = match direction {
             Some(direction) => reader.search(direction, request.count).map(|results| match request.within {
                 Some(share) => results.within(share),
@@ -130,17 +158,18 @@ impl Collections {
     }
 
     /// Pictures that are nearly the same, group by group.
-    pub(super) fn alike(&mut self, collection: &str, least: f32, report: &mut Report<'_>) -> Result<Hits, Failure> {
+    pub(super) async fn alike(&mut self, collection: &str, least: f32, report: &mut Report<'_>) -> Result<Hits, Failure> {
         let watch = Stopwatch::start();
-        let reader = self.shelf.reader(collection).map_err(input)?;
+        let reader = self.reader(collection).await?;
         let mut stopped = None;
-        let groups = reader.alike(least, &mut |done, total| match report.step(Stage::Comparison, done as u64, total as u64) {
+        let mut say = |done, total| match report.step(Stage::Comparison, done as u64, total as u64) {
             Ok(()) => ControlFlow::Continue(()),
             Err(failure) => {
                 stopped = Some(failure);
                 ControlFlow::Break(())
             }
-        });
+        };
+        let groups = reader.alike(least, &mut say).await;
         if let Some(failure) = stopped {
             return Err(failure);
         }
@@ -153,19 +182,22 @@ impl Collections {
     }
 
     /// What is known of a part of a query. Paths of pictures may be relative to the collection's folder.
-    pub(super) fn part(&mut self, collection: &str, subject: &Subject) -> Result<Part, Failure> {
-        let reader = self.shelf.reader(collection).map_err(input)?;
+    pub(super) async fn part(&mut self, collection: &str, subject: &Subject) -> Result<Part, Failure> {
+        let reader = self.reader(collection).await?;
         let Subject::Picture(path) = subject else { return Ok(Part::Text(subject.to_string())) };
-        let root = Path::new(&reader.stamp().root);
-        let path = root.join(path.strip_prefix("./").unwrap_or(path));
-        let below = below(root, &path);
-        let known = below.map(|below| reader.embedding(&below)).transpose().map_err(input)?.flatten();
-        Ok(known.map_or(Part::Picture(path), Part::Known))
+        let root = reader.stamp().root.clone();
+        let picture = path.strip_prefix("./").unwrap_or(path);
+        let below = picture.strip_prefix(&root).and_then(|below| below.strip_prefix(['/', '\\'])).unwrap_or(picture);
+        if let Some(embed) = reader.embedding(&below.replace('\\', "/")).map_err(input)? {
+            return Ok(Part::Known(embed));
+        }
+        let bytes = self.shelf.read(&root, picture);
+        bytes.map(Part::Picture).map_err(|error| input(format!("{picture}: {error}")))
     }
 
     /// How a collection was made.
-    pub(super) fn stamp(&mut self, collection: &str) -> Result<&Stamp, Failure> {
-        Ok(self.shelf.reader(collection).map_err(input)?.stamp())
+    pub(super) async fn stamp(&mut self, collection: &str) -> Result<&Stamp, Failure> {
+        Ok(self.reader(collection).await?.stamp())
     }
 
     /// Lets go of an update that is under way: nobody wants it now. What was done stays.
@@ -174,35 +206,31 @@ impl Collections {
     }
 
     /// Encoded small pictures.
-    pub(super) fn thumbnails(&mut self, collection: &str, paths: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.shelf.reader(collection).and_then(|reader| reader.thumbnails(paths)).map_err(input)
+    pub(super) async fn thumbnails(&mut self, collection: &str, paths: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.reader(collection).await?.thumbnails(paths).map_err(input)
     }
 
     /// A picture from the folder of a collection.
-    pub(super) fn read(&mut self, collection: &str, path: &str) -> Result<DecodedImage, Failure> {
-        let reader = self.shelf.reader(collection).map_err(input)?;
-        read(&reader.locate(path).ok_or_else(|| input(format!("{path} is not below the folder")))?)
+    pub(super) async fn look(&mut self, collection: &str, path: &str) -> Result<DecodedImage, Failure> {
+        let root = self.stamp(collection).await?.root.clone();
+        let folder = self.shelf.folder(&root).map_err(input)?;
+        let bytes = folder.read(path).map_err(|error| input(format!("{path}: {error}")))?;
+        decode(&bytes, &Limits::current()).map_err(|error| input(format!("{path}: {error}")))
     }
 
-    pub(super) fn delete(&mut self, name: &str) -> Result<(), Failure> {
-        if self.update.as_ref().is_some_and(|underway| Shelf::name(&underway.stamp) == name) {
+    pub(super) async fn delete(&mut self, name: &str) -> Result<(), Failure> {
+        if self.update.as_ref().is_some_and(|underway| underway.stamp.index_name() == name) {
             self.update = None;
         }
-        self.shelf.delete(name).map_err(input)
+        self.readers.remove(name);
+        self.shelf.delete(name).await.map_err(input)
     }
 
-    fn describe(&mut self, name: &str) -> Result<Collection, IndexError> {
-        let reader = self.shelf.reader(name)?;
+    async fn describe(&mut self, name: &str) -> Result<Collection, IndexError> {
+        let reader = self.read_index(name).await?;
         let (stamp, pictures, bytes) = (reader.stamp(), reader.count()?, reader.bytes()?);
         Ok(Collection { name: name.to_owned(), root: stamp.root.clone(), model: stamp.model.clone(), pictures, bytes, damage: None })
     }
-}
-
-/// A picture of this machine.
-pub(super) fn read(path: &Path) -> Result<DecodedImage, Failure> {
-    let refused = |error: &dyn std::fmt::Display| input(format!("{}: {error}", path.display()));
-    let bytes = read_picture(path).map_err(|error| refused(&error))?;
-    decode(&bytes, &Limits::current()).map_err(|error| refused(&error))
 }
 
 fn failed(error: UpdateError) -> Failure {

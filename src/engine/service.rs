@@ -16,6 +16,8 @@ use super::protocol::{
 use crate::config::VisionGeometry;
 use crate::encoder::{DeviceDescription, Encoder, EncoderOptions, HiddenLayer, ImageOutputs};
 use crate::image::{PatchBatch, Resampling, decode, patching, preprocess, preview};
+#[cfg(feature = "index")]
+use crate::index::Shelf;
 use crate::kernels::Size;
 use crate::limits::Limits;
 use crate::platform::{Stopwatch, yield_now};
@@ -31,7 +33,7 @@ pub trait Loader {
 
     /// Where indexes of folders are kept; nowhere if this says nothing.
     #[cfg(feature = "index")]
-    fn index_folder(&self) -> Option<std::path::PathBuf> {
+    fn shelf(&self) -> Option<Box<dyn Shelf>> {
         None
     }
 
@@ -133,9 +135,9 @@ pub(super) struct Open {
     texts: Cache<String, Vec<f32>>,
     embeds: Cache<(u64, Option<usize>), Vec<f32>>,
     features: Cache<FeatureKey, (PatchFeatures, Vec<usize>)>,
-    /// Embeddings of pictures on the disk that were looked for.
+    /// Embeddings of pictures that were looked for, by the digests of their files.
     #[cfg(feature = "index")]
-    pub(super) files: Cache<(std::path::PathBuf, crate::index::FileState), Vec<f32>>,
+    pub(super) files: Cache<[u8; 32], Vec<f32>>,
 }
 
 /// What features are of.
@@ -152,7 +154,7 @@ impl<L: Loader> Service<L> {
     pub fn new(loader: L) -> Self {
         Self {
             #[cfg(feature = "index")]
-            collections: loader.index_folder().map(Collections::new),
+            collections: loader.shelf().map(Collections::new),
             loader,
             open: None,
             images: HashMap::new(),

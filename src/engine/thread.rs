@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::client::{Incoming, Transport};
 use super::protocol::{Failure, FailureKind, Job, ModelSource, News, PROTOCOL, Reply, Request, Stored, Table};
 use super::service::{Answer, Loader, Report, Service};
+#[cfg(feature = "index")]
+use crate::index::{Shelf, disk::DiskShelf};
 use crate::platform::{Stopwatch, block_on, spawn};
 use crate::weights::Checkpoint;
 
@@ -173,8 +175,9 @@ impl Loader for Files {
     }
 
     #[cfg(feature = "index")]
-    fn index_folder(&self) -> Option<PathBuf> {
-        self.indexes.clone().or_else(|| Some(crate::platform::data_folder()?.join("indexes")))
+    fn shelf(&self) -> Option<Box<dyn Shelf>> {
+        let folder = self.indexes.clone().or_else(|| Some(crate::platform::data_folder()?.join("indexes")));
+        folder.map(|folder| Box::new(DiskShelf::new(folder)) as Box<dyn Shelf>)
     }
 
     /// The released checkpoints in the cache. It is the Python tools' as well: other models there are nobody's business, and deleting is theirs.

@@ -40,8 +40,11 @@ struct Shared {
     incoming: RefCell<Vec<Incoming>>,
     worker: RefCell<Option<Started>>,
     /// For every worker to come, too.
-    files: RefCell<BTreeMap<String, Vec<File>>>,
+    files: RefCell<BTreeMap<String, Files>>,
 }
+
+/// Files by their paths.
+type Files = Vec<(String, File)>;
 
 /// The worker of one generation and those who listen to it.
 struct Started {
@@ -57,19 +60,29 @@ impl Drop for Started {
 }
 
 impl WorkerTransport {
+    /// The name of files that are in no folder.
+    pub const LOOSE: &str = "loose files";
+
     /// A transport that calls `wake` when there is something to receive, so that an idle page need not look.
     pub fn new(wake: impl Fn() + 'static) -> Self {
         let (incoming, worker, files) = Default::default();
         Self(Rc::new(Shared { wake: Box::new(wake), incoming, worker, files }))
     }
 
-    /// Hands over files that somebody chose or dropped, in place of others under the same name;
-    /// [`ModelSource::Named`](super::ModelSource) with this name opens them. Handles only: nothing is read or copied.
-    pub fn files(&self, name: &str, files: Vec<File>) {
+    /// Hands over files that somebody chose or dropped, by their paths, in place of others under the same name;
+    /// [`ModelSource::Named`](super::ModelSource) with this name opens them as a model, [`Job::Index`](super::Job::Index) as a folder of pictures. Handles
+    /// only: nothing is read or copied.
+    pub fn files(&self, name: &str, files: Files) {
         if let Some(worker) = &*self.0.worker.borrow() {
             post_files(&worker.link, name, &files);
         }
         self.0.files.borrow_mut().insert(name.to_owned(), files);
+    }
+
+    /// A file that was handed over.
+    pub fn file(&self, name: &str, path: &str) -> Option<File> {
+        let files = self.0.files.borrow();
+        files.get(name)?.iter().find(|(own, _)| own == path).map(|(_, file)| file.clone())
     }
 
     fn connect(&self, generation: u32) -> Result<Started, JsValue> {
@@ -125,12 +138,19 @@ impl Transport for WorkerTransport {
     }
 }
 
-/// `{kind: "files", body: {name}, files}`, which is between page and worker alone.
-fn post_files(link: &Link, name: &str, files: &[File]) {
+/// `{kind: "files", body: {name, paths}, files}`, which is between page and worker alone.
+fn post_files(link: &Link, name: &str, files: &Files) {
     let (message, body) = (Object::new(), Object::new());
-    let handles: Array = files.iter().collect();
-    let members = [(&message, "kind", "files".into()), (&body, "name", name.into()), (&message, "body", body.clone().into())];
-    for (object, key, value) in members.into_iter().chain([(&message, "files", handles.into())]) {
+    let handles: Array = files.iter().map(|(_, file)| file).collect();
+    let paths: Array = files.iter().map(|(path, _)| JsValue::from(path)).collect();
+    let members = [
+        (&body, "name", JsValue::from(name)),
+        (&body, "paths", paths.into()),
+        (&message, "kind", "files".into()),
+        (&message, "body", body.clone().into()),
+        (&message, "files", handles.into()),
+    ];
+    for (object, key, value) in members {
         // Plain objects take any member.
         let _ = Reflect::set(object, &key.into(), &value);
     }

@@ -21,7 +21,7 @@ const EXAMPLES: usize = 3;
 
 impl LeftOut {
     /// Counts a file that will not be read.
-    pub(super) fn file(&mut self, path: PathBuf) {
+    pub fn file(&mut self, path: PathBuf) {
         self.by_extension.entry(extension(&path)).or_default().push(path);
     }
 

@@ -1,22 +1,20 @@
 //! [`Update`]: brings an index up to date with its folder.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::ops::ControlFlow;
-use std::path::{MAIN_SEPARATOR_STR, Path, PathBuf};
 use std::sync::Arc;
 
 use image::RgbImage;
 use image::codecs::jpeg::JpegEncoder;
 
-use super::folder::{Listing, read_picture};
 use super::left_out::LeftOut;
+use super::store::{Census, Folder};
 use super::{Entry, FileState, IndexError, Unreadable, Writer};
 use crate::config::VisionConfig;
 use crate::encoder::{Encoder, EncoderError, ImageOutputs};
 use crate::image::{PatchBatch, Patches, Resampling, decode, preprocess, preview};
 use crate::limits::Limits;
-use crate::platform::{ReadAhead, Stopwatch};
+use crate::platform::{ReadAhead, Stopwatch, yield_now};
 use crate::tasks::Batcher;
 
 /// Longer side of a thumbnail: sharp in a row of pictures on a screen of two pixels a point.
@@ -28,6 +26,7 @@ const TOKENS_PER_BATCH: usize = 4_096;
 /// The way from what an index knows of a folder to what is there now. It can be left at any time, and gone on with.
 pub struct Update {
     writer: Writer,
+    folder: Arc<dyn Folder>,
     how: How,
     /// What has to be looked at, in the order of the paths.
     todo: Arc<Vec<Todo>>,
@@ -48,7 +47,6 @@ struct How {
 
 struct Todo {
     below: String,
-    path: PathBuf,
     state: FileState,
 }
 
@@ -134,10 +132,10 @@ pub enum UpdateError {
         reason: EncoderError,
     },
     /// Everything would be taken out.
-    #[error("{root} holds no pictures, and its index has {pictures}; is its drive connected? If they are gone for good, delete the index", root = root.display())]
+    #[error("{root} holds no pictures, and its index has {pictures}; is its drive connected? If they are gone for good, delete the index")]
     Empty {
         /// The folder.
-        root: PathBuf,
+        root: String,
         /// Pictures in the index.
         pictures: usize,
     },
@@ -163,51 +161,36 @@ impl Update {
     ///
     /// # Errors
     /// The folder cannot be read, or the index cannot be written.
-    pub fn begin(mut writer: Writer, vision: VisionConfig) -> Result<(Self, LeftOut), UpdateError> {
+    pub async fn begin(mut writer: Writer, folder: Box<dyn Folder>, vision: VisionConfig) -> Result<(Self, LeftOut), UpdateError> {
         let stamp = writer.stamp();
         // A stamp of a version to come is refused when the index is opened.
         let resampling = stamp.resampling.parse().unwrap_or_default();
         let how = How { vision, max_num_patches: stamp.max_num_patches, resampling };
-        let root = PathBuf::from(&stamp.root);
-        let refused = |reason| IndexError::Io { action: "read", file: root.clone(), reason };
-        let Listing { pictures, mut left_out, mut unseen } = Listing::of(&root).map_err(refused)?;
+        let Census { pictures, left_out, unseen } = folder.census()?;
         let (known, unreadable) = (writer.known()?, writer.unreadable()?);
         if pictures.is_empty() && !known.is_empty() {
-            return Err(UpdateError::Empty { root, pictures: known.len() });
+            return Err(UpdateError::Empty { root: folder.root().to_owned(), pictures: known.len() });
         }
         let (mut todo, mut present, mut summary) = (Vec::new(), BTreeSet::new(), Summary::default());
-        for path in pictures {
-            let Some(below) = below(&root, &path) else {
-                left_out.trouble(&path, "its name is not valid Unicode");
-                continue;
-            };
-            let state = match fs::metadata(&path) {
-                Ok(metadata) => FileState::from(&metadata),
-                // Gone since it was listed.
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    left_out.trouble(&path, &error.to_string());
-                    unseen.push(path);
-                    continue;
-                }
-            };
+        for (below, state) in pictures {
             present.insert(below.clone());
             if known.get(&below) == Some(&state) {
                 summary.unchanged += 1;
             } else if let Some(refused) = unreadable.get(&below).filter(|refused| refused.state == state) {
                 summary.still_unreadable.push(refused.clone());
             } else {
-                todo.push(Todo { below, path, state });
+                todo.push(Todo { below, state });
             }
         }
         // What is where nobody could look may still be there.
-        let gone = |path: &&str| !present.contains(*path) && !unseen.iter().any(|place| root.join(path).starts_with(place));
-        let gone: BTreeSet<&str> = known.keys().chain(unreadable.keys()).map(String::as_str).filter(gone).collect();
-        summary.gone = gone.iter().filter(|path| known.contains_key(**path)).count();
+        let is_unseen = |path: &str| unseen.iter().any(|place| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        let gone = |path: &&String| !present.contains(*path) && !is_unseen(path);
+        let gone: BTreeSet<String> = known.keys().chain(unreadable.keys()).filter(gone).cloned().collect();
+        summary.gone = gone.iter().filter(|path| known.contains_key(*path)).count();
         if !gone.is_empty() {
-            writer.remove(gone)?;
+            writer.remove(gone).await?;
         }
-        Ok((Self { writer, how, todo: Arc::new(todo), next: 0, pace: None, summary }, left_out))
+        Ok((Self { writer, folder: folder.into(), how, todo: Arc::new(todo), next: 0, pace: None, summary }, left_out))
     }
 
     /// What has been done so far.
@@ -226,8 +209,8 @@ impl Update {
         turn: Option<f64>,
         say: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<bool, UpdateError> {
-        let (todo, how, start) = (Arc::clone(&self.todo), self.how, self.next);
-        let prepare = move |index: usize| todo.get(start + index).map(|todo| how.prepare(start + index, todo));
+        let (todo, folder, how, start) = (Arc::clone(&self.todo), Arc::clone(&self.folder), self.how, self.next);
+        let prepare = move |index: usize| todo.get(start + index).map(|todo| how.prepare(start + index, todo, &*folder));
         let total = self.todo.len();
         let mut ahead = ReadAhead::new(total - start, prepare).map_err(UpdateError::Threads)?;
         let (watch, before) = (Stopwatch::start(), self.summary.times.total);
@@ -252,6 +235,8 @@ impl Update {
                 }
             }
             self.summary.times.total = before + watch.elapsed_secs();
+            // So that a page hears when it is not wanted any more.
+            yield_now().await;
             is_wanted = say(Event::Progress { done: self.next, total }).is_continue();
         }
         // What is prepared is not thrown away, so that an update gets on however short its turns are.
@@ -264,7 +249,7 @@ impl Update {
             return Ok(false);
         }
         // The pictures are in the index, whatever becomes of the space.
-        if let Err(error) = self.writer.tidy() {
+        if let Err(error) = self.writer.tidy().await {
             tracing::warn!(%error, "the space of files that are gone could not be given back");
         }
         Ok(true)
@@ -294,7 +279,7 @@ impl Update {
         if !batch.is_empty() {
             self.encode(encoder, batch, say).await?;
         }
-        self.refuse(&refused)?;
+        self.refuse(&refused).await?;
         self.next = next;
         Ok(())
     }
@@ -329,16 +314,16 @@ impl Update {
         let tokens: usize = patches.iter().map(|patches| patches.grid.patches()).sum();
         self.pace = Some(tokens as f64 / secs.max(1e-3));
         let watch = Stopwatch::start();
-        self.writer.add(&entries, &embeds)?;
+        self.writer.add(&entries, &embeds).await?;
         self.summary.times.writing += watch.elapsed_secs();
         self.summary.added += entries.len();
         Ok(())
     }
 
     /// Writes down what cannot be read, so that it is not tried again until it changes.
-    fn refuse(&mut self, refused: &[Unreadable]) -> Result<(), IndexError> {
+    async fn refuse(&mut self, refused: &[Unreadable]) -> Result<(), IndexError> {
         if !refused.is_empty() {
-            self.writer.refuse(refused)?;
+            self.writer.refuse(refused).await?;
             self.summary.unreadable += refused.len();
         }
         Ok(())
@@ -346,10 +331,10 @@ impl Update {
 }
 
 impl How {
-    fn prepare(&self, index: usize, todo: &Todo) -> Result<Prepared, Unreadable> {
+    fn prepare(&self, index: usize, todo: &Todo, folder: &dyn Folder) -> Result<Prepared, Unreadable> {
         let refused = |reason: String| Unreadable { path: todo.below.clone(), state: todo.state, reason };
         let watch = Stopwatch::start();
-        let bytes = read_picture(&todo.path).map_err(|error| refused(error.to_string()))?;
+        let bytes = folder.read(&todo.below).map_err(|error| refused(error.to_string()))?;
         let decoded = decode(&bytes, &Limits::current()).map_err(|error| refused(error.to_string()))?;
         let decoding = watch.elapsed_secs();
         let watch = Stopwatch::start();
@@ -367,9 +352,4 @@ fn thumbnail(pixels: &RgbImage) -> Result<Vec<u8>, String> {
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, THUMBNAIL_QUALITY).encode_image(&*small).map_err(|error| error.to_string())?;
     Ok(jpeg)
-}
-
-/// The path below a folder as the index knows it, with `/` on every system; nothing if it is not below, or not Unicode.
-pub fn below(root: &Path, path: &Path) -> Option<String> {
-    Some(path.strip_prefix(root).ok()?.to_str()?.replace(MAIN_SEPARATOR_STR, "/"))
 }

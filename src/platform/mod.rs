@@ -11,7 +11,7 @@ mod imp;
 #[path = "web.rs"]
 mod imp;
 
-pub use imp::{Stopwatch, yield_now};
+pub use imp::{Shareable, Stopwatch, yield_now};
 
 #[cfg(feature = "gpu")]
 pub(crate) use imp::wait_for_gpu;
@@ -24,6 +24,8 @@ pub(crate) use imp::data_folder;
 pub use imp::{block_on, spawn};
 #[cfg(all(feature = "gpu", not(target_family = "wasm")))]
 pub(crate) use imp::{cache_folder, read_small_file};
+#[cfg(all(feature = "index", target_family = "wasm"))]
+pub use imp::ReadAhead;
 #[cfg(not(target_family = "wasm"))]
 pub use read_ahead::ReadAhead;
 

@@ -7,6 +7,10 @@ use std::{fs, io::Read, path::Path};
 
 use std::time::Instant;
 
+/// `Send + Sync` where threads exist; nothing in WASM, where browser handles are bound to their thread.
+pub trait Shareable: Send + Sync {}
+impl<T: Send + Sync + ?Sized> Shareable for T {}
+
 /// Starts a thread with a name of its own.
 ///
 /// # Errors

@@ -5,6 +5,10 @@ use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::MessageChannel;
 
+/// `Send + Sync` where threads exist; nothing in WASM, where browser handles are bound to their thread.
+pub trait Shareable {}
+impl<T: ?Sized> Shareable for T {}
+
 /// Lets the event loop go round once, so that messages which have come in are heard. By a message of its own, because a timer would sleep
 /// for 4 ms.
 pub async fn yield_now() {
@@ -20,6 +24,33 @@ pub async fn yield_now() {
     let _ = JsFuture::from(turn).await;
     // An open pair is never collected.
     receiver.close();
+}
+
+/// Items `0..count` of a function, in that order, each made when it is wanted: what they are made of is bound to this thread.
+#[cfg(feature = "index")]
+pub struct ReadAhead<T> {
+    make: Box<dyn Fn(usize) -> T>,
+    rest: std::ops::Range<usize>,
+}
+
+#[cfg(feature = "index")]
+impl<T> ReadAhead<T> {
+    /// Begins to make items.
+    ///
+    /// # Errors
+    /// None; elsewhere the system may have no more threads.
+    pub fn new(count: usize, make: impl Fn(usize) -> T + 'static) -> std::io::Result<Self> {
+        Ok(Self { make: Box::new(make), rest: 0..count })
+    }
+}
+
+#[cfg(feature = "index")]
+impl<T> Iterator for ReadAhead<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.rest.next().map(&self.make)
+    }
 }
 
 /// Nothing to wait for: the browser polls its GPU and resolves the promises that the caller awaits.

@@ -31,6 +31,6 @@ pub use names::{TOKEN_TABLE, TensorSpec, expected_tensors};
 pub use safetensors::token_table;
 #[cfg(not(target_family = "wasm"))]
 pub use source::FileSource;
-pub use source::{ByteSource, MemorySource, ReadFuture, Shareable};
+pub use source::{ByteSource, MemorySource, ReadFuture};
 #[cfg(not(target_family = "wasm"))]
 pub use write::{OutputTensor, OutputValues, PendingFile, StreamedTensor, replace_file, safetensors_bytes, write_safetensors};

@@ -8,18 +8,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::WeightsError;
-
-/// `Send + Sync` where threads exist; nothing in WASM, where browser handles are bound to their thread.
-#[cfg(not(target_family = "wasm"))]
-pub trait Shareable: Send + Sync {}
-#[cfg(not(target_family = "wasm"))]
-impl<T: Send + Sync + ?Sized> Shareable for T {}
-
-/// `Send + Sync` where threads exist; nothing in WASM, where browser handles are bound to their thread.
-#[cfg(target_family = "wasm")]
-pub trait Shareable {}
-#[cfg(target_family = "wasm")]
-impl<T: ?Sized> Shareable for T {}
+use crate::platform::Shareable;
 
 /// What [`ByteSource::read_at`] returns.
 #[cfg(not(target_family = "wasm"))]

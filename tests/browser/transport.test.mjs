@@ -15,7 +15,7 @@ async function openProbe() {
   await page.setInputFiles("#files", modelFiles("naflex"));
   await page.setInputFiles("#image", imagePath(IMAGE));
   await page.evaluate(async () => {
-    const { default: init, Probe } = await import("./polyglance_web.js");
+    const { default: init, Probe } = await import("./polyglance_page.js");
     await init();
     const waiting = new Map();
     const receive = () => {

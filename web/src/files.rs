@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use js_sys::Array;
 use polyglance::engine::{Failure, FailureKind, Loader, ModelSource, Report, Stage, Stored, Table};
+use polyglance::index::Shelf;
 use polyglance::limits;
 use polyglance::weights::hub::HubId;
 use polyglance::weights::{ByteSource, Checkpoint};
@@ -13,6 +15,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, File, RequestInit, RequestMode, Response, Url, WorkerGlobalScope};
 
 use crate::hub::{self, Opened, Rest};
+use crate::indexes::BrowserShelf;
 use crate::source::{BlobSource, Sources};
 use crate::worker::Host;
 
@@ -33,7 +36,7 @@ impl Loader for Files {
         let opened = match source {
             ModelSource::Demo => here(demo(report).await?),
             ModelSource::Named(name) => match self.host.files(name) {
-                Some(files) => here(files.iter().filter_map(|file| file.dyn_into::<File>().ok()).map(blob_source).collect()),
+                Some(files) => here(files.iter().filter_map(|pair| Array::from(&pair).get(1).dyn_into::<File>().ok()).map(blob_source).collect()),
                 None => hub::open(&Self::id(name)?, false, &self.host, report).await?,
             },
             ModelSource::Light(name) => hub::open(&Self::id(name)?, true, &self.host, report).await?,
@@ -41,6 +44,10 @@ impl Loader for Files {
         let checkpoint = checkpoint(opened.files).await?;
         self.rest = opened.rest;
         Ok((checkpoint, opened.table))
+    }
+
+    fn shelf(&self) -> Option<Box<dyn Shelf>> {
+        Some(Box::new(BrowserShelf::new(self.host.clone())))
     }
 
     fn close(&mut self) {

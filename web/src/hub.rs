@@ -22,17 +22,15 @@ use polyglance::weights::hub::{CHECKPOINT_FILES, DEFAULT_ENDPOINT, Hasher, HubId
 use polyglance::weights::{ByteSource, token_table};
 use web_sys::File;
 
-mod lock;
 mod model;
 mod part;
 mod request;
 
-pub(crate) use self::lock::Held;
-use self::lock::Lock;
-use self::model::{JSON_BYTES, Model, Record, StoredFile, TablePlace, folder_name};
+use self::model::{JSON_BYTES, Model, Record, StoredFile, TablePlace, folder_name, lock_name};
 use self::part::{Download, Part};
-pub(crate) use self::request::read_range;
+pub(crate) use self::request::{read_range, tick};
 use self::request::{Meter, failed, read_small};
+use crate::lock::{Held, Lock};
 use crate::opfs::{Folder, Room, full};
 use crate::source::{BlobSource, Later, Remote, Sources};
 use crate::worker::Host;
@@ -57,7 +55,7 @@ pub(crate) async fn open(id: &HubId, light: bool, host: &Host, report: &mut Repo
     // As it is, and after a repair; once more if another tab deletes it meanwhile.
     for _ in 0..3 {
         if !Model::find(&models, id).await?.as_ref().is_some_and(is_enough) {
-            let lock = Lock::wait(host, id, "exclusive", report).await?;
+            let lock = Lock::wait(host, &lock_name(id), "exclusive", report).await?;
             // Another tab may have done it meanwhile.
             if !Model::find(&models, id).await?.as_ref().is_some_and(is_enough) {
                 let model = fetch(&models, id, light, host, report).await?;
@@ -66,7 +64,7 @@ pub(crate) async fn open(id: &HubId, light: bool, host: &Host, report: &mut Repo
                 }
             }
         }
-        let lock = Lock::wait(host, id, "shared", report).await?;
+        let lock = Lock::wait(host, &lock_name(id), "shared", report).await?;
         // Nobody changes it from now on, but somebody may have deleted it.
         let Some(model) = Model::find(&models, id).await?.filter(is_enough) else { continue };
         let held = Rc::new(RefCell::new(Some(lock)));
@@ -82,7 +80,7 @@ pub(crate) async fn open(id: &HubId, light: bool, host: &Host, report: &mut Repo
         let in_use = || {
             Failure::new(FailureKind::Storage, format!("{id} is damaged, and in use by another tab; close it, and open the model again"))
         };
-        let _lock = Lock::soon(host, id, "exclusive").await?.ok_or_else(in_use)?;
+        let _lock = Lock::soon(host, &lock_name(id), "exclusive").await?.ok_or_else(in_use)?;
         model.repair(id, &damage, report).await?;
     }
     Err(Failure::new(FailureKind::Storage, format!("the browser does not keep {id} as it was written; delete it and open it again")))
@@ -111,7 +109,7 @@ pub(crate) async fn delete(id: &HubId, host: &Host) -> Result<(), Failure> {
         let advice = "open another model or close that tab, and delete it then";
         Failure::new(FailureKind::Storage, format!("{id} is open or being downloaded, here or in another tab; {advice}"))
     };
-    let _lock = Lock::soon(host, id, "exclusive").await?.ok_or_else(in_use)?;
+    let _lock = Lock::soon(host, &lock_name(id), "exclusive").await?.ok_or_else(in_use)?;
     Folder::at_root(MODELS).await?.remove(&folder_name(id)).await
 }
 
@@ -185,7 +183,7 @@ impl Rest {
         self.later.source.replace(table);
         // From a writer to a reader, for other tabs that wait to read.
         self.held.replace(None);
-        let lock = Lock::wait(host, &self.id, "shared", report).await?;
+        let lock = Lock::wait(host, &lock_name(&self.id), "shared", report).await?;
         self.held.replace(Some(lock));
         // Another tab may have been quicker, and have deleted it.
         let file = StoredFile::find(&self.folder, self.place.as_ref(), &self.listed).await?;

@@ -10,7 +10,10 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use web_sys::BroadcastChannel;
 
 mod files;
+mod folder;
 mod hub;
+mod indexes;
+mod lock;
 mod opfs;
 #[cfg(feature = "probe")]
 pub mod probe;

@@ -29,7 +29,7 @@ impl Folder {
     /// The folder of this name at the root; made if it is not there.
     pub(crate) async fn at_root(name: &str) -> Result<Self, Failure> {
         let unavailable = |_| {
-            let advice = "choose the model's files instead, or open this page in a window that is not private";
+            let advice = "open it in a window that is not private; models can be opened from files all the same";
             Failure::new(FailureKind::Storage, format!("the browser keeps no files for this page; {advice}"))
         };
         let root = async { resolved::<FileSystemDirectoryHandle>(storage()?.get_directory()).await };
@@ -142,7 +142,7 @@ impl Room {
 
 /// The storage is full.
 pub(crate) fn full() -> Failure {
-    let advice = "free space by deleting a model in the list of models, or on the disk, and open it again: the download resumes";
+    let advice = "free space by deleting a model, an index or something else on the disk, and try again: it goes on where it stopped";
     Failure::new(FailureKind::Storage, format!("the browser has no more room for this site's files; {advice}"))
 }
 
@@ -175,10 +175,11 @@ fn name_of(error: &JsValue) -> String {
     error.dyn_ref::<DomException>().map(DomException::name).unwrap_or_default()
 }
 
-fn failure(error: &JsValue) -> Failure {
+/// What the storage said, for people.
+pub(crate) fn failure(error: &JsValue) -> Failure {
     match name_of(error).as_str() {
         "QuotaExceededError" => full(),
-        "NoModificationAllowedError" => Failure::new(FailureKind::Storage, "another tab is writing this model; close it, and try again"),
+        "NoModificationAllowedError" => Failure::new(FailureKind::Storage, "another tab is writing this; close it, and try again"),
         _ => Failure::new(FailureKind::Storage, format!("the browser's storage fails: {}", crate::files::in_words(error))),
     }
 }

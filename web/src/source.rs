@@ -14,7 +14,8 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::Blob;
 
 use crate::files::in_words;
-use crate::hub::{Held, read_range};
+use crate::hub::read_range;
+use crate::lock::Held;
 use crate::worker::{Host, stopped};
 
 /// The files of a model, by name.

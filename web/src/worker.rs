@@ -26,7 +26,7 @@ extern "C" {
     #[wasm_bindgen(method, js_name = hasMore)]
     fn has_more(this: &Host) -> bool;
 
-    /// The files that the page has handed over under a name.
+    /// The files that the page has handed over under a name, each as `[path, file]`.
     #[wasm_bindgen(method)]
     pub(crate) fn files(this: &Host, name: &str) -> Option<Array>;
 

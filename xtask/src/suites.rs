@@ -156,7 +156,7 @@ fn wasm_clippy(_: &mut Context) -> Result<()> {
         shell::run(command.args(arguments).args(["--", "-D", "warnings", "-A", "clippy::arc_with_non_send_sync"]))
     };
     clippy(&["--package", "polyglance", "--lib", "--no-default-features"])?;
-    clippy(&["--package", "polyglance-web", "--package", "polyglance-page", "--features", "polyglance-web/probe"])
+    clippy(&["--package", "polyglance-web", "--package", "polyglance-page", "--features", "polyglance-web/probe,polyglance-page/probe"])
 }
 
 /// Builds the page as people will get it, within its budgets.

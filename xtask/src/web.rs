@@ -36,26 +36,37 @@ pub(crate) enum Purpose {
     Test,
 }
 
-/// What one run of cargo compiles.
+/// One run of cargo for one module.
 struct Compilation {
-    packages: &'static [&'static str],
-    has_threads: bool,
-    /// What cargo calls each file, and what its files in `dist/` are called.
-    modules: &'static [(&'static str, &'static str)],
+    package: &'static str,
+    /// What cargo calls the file, and what its files in `dist/` are called.
+    file: &'static str,
+    name: &'static str,
+    kind: Kind,
 }
 
-/// The interface is small without the engine, which runs in a worker: with threads and relaxed SIMD where the browser has both, without elsewhere.
-const COMPILATIONS: [Compilation; 2] = [
-    Compilation {
-        packages: &["polyglance-page", "polyglance-web"],
-        has_threads: false,
-        modules: &[("polyglance_page", "polyglance_page"), ("polyglance_web", "polyglance_web")],
-    },
-    Compilation { packages: &["polyglance-web"], has_threads: true, modules: &[("polyglance_web", "polyglance_web_threads")] },
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Small: it waits for people.
+    Interface,
+    /// Fast: people wait for it.
+    Engine,
+    /// With threads and relaxed SIMD, for browsers that have both.
+    EngineWithThreads,
+}
+
+/// The interface is small without the engine, which runs in a worker. Apart, since cargo would compile their common crates with what either needs.
+const COMPILATIONS: [Compilation; 3] = [
+    Compilation { package: "polyglance-page", file: "polyglance_page", name: "polyglance_page", kind: Kind::Interface },
+    Compilation { package: "polyglance-web", file: "polyglance_web", name: "polyglance_web", kind: Kind::Engine },
+    Compilation { package: "polyglance-web", file: "polyglance_web", name: "polyglance_web_threads", kind: Kind::EngineWithThreads },
 ];
 
+/// Our own crate, which is otherwise compiled to be fast.
+const SMALL: [&str; 2] = ["--config", "profile.web.package.polyglance.opt-level=\"s\""];
+
 /// What is put beside the WASM and its bindings, files and folders: where it is in the repository, and in `dist/`.
-const STATIC: [(&str, &str); 11] = [
+const STATIC: [(&str, &str); 12] = [
     ("index.html", "index.html"),
     ("web/boot.js", "boot.js"),
     ("web/style.css", "style.css"),
@@ -63,6 +74,7 @@ const STATIC: [(&str, &str); 11] = [
     ("web/manifest.webmanifest", "manifest.webmanifest"),
     ("web/worker.js", "worker.js"),
     ("web/link.js", "link.js"),
+    ("web/journal.js", "journal.js"),
     // The npm package is the same folder.
     ("web/api", ""),
     ("assets/captions", "captions"),
@@ -103,18 +115,15 @@ pub(crate) fn build(purpose: Purpose) -> Result<()> {
         fs::remove_dir_all(&dist).with_context(|| format!("{} could not be cleared", dist.display()))?;
     }
     for compilation in &COMPILATIONS {
-        let compiled = compile(&toolchain, compilation, purpose)?;
-        for (file, name) in compilation.modules {
-            let wasm = compiled.join(file).with_extension("wasm");
-            if is_small {
-                println!("{name}, code by crate in kB:");
-                size::by_crate(&wasm)?.iter().take(SHOWN_CRATES).for_each(|(name, bytes)| println!("{:>8} {name}", bytes / 1000));
-            }
-            let mut bindgen = Bindgen::new();
-            bindgen.input_path(wasm).out_name(name).web(true)?.omit_default_module_path(false);
-            // Names of functions are for those who look for a crash, who build it themselves.
-            bindgen.remove_producers_section(true).remove_name_section(is_small).generate(&dist)?;
+        let wasm = compile(&toolchain, compilation, purpose)?;
+        if is_small {
+            println!("{}, code by crate in kB:", compilation.name);
+            size::by_crate(&wasm)?.iter().take(SHOWN_CRATES).for_each(|(name, bytes)| println!("{:>8} {name}", bytes / 1000));
         }
+        let mut bindgen = Bindgen::new();
+        bindgen.input_path(wasm).out_name(compilation.name).web(true)?.omit_default_module_path(false);
+        // Names of functions are for those who look for a crash, who build it themselves.
+        bindgen.remove_producers_section(true).remove_name_section(is_small).generate(&dist)?;
     }
     for (from, to) in STATIC {
         copy(&root().join(from), &dist.join(to))?;
@@ -124,19 +133,24 @@ pub(crate) fn build(purpose: Purpose) -> Result<()> {
     report_size(&dist, is_small)
 }
 
-/// The folder of the compiled modules, which are read before the next compilation: the engine's two forms have one name.
+/// The compiled module, to be read before the next compilation: the engine's two forms have one name.
 fn compile(toolchain: &Toolchain, compilation: &Compilation, purpose: Purpose) -> Result<PathBuf> {
-    let mut command = if compilation.has_threads { toolchain.cargo_with_threads() } else { toolchain.cargo("build") };
-    command.args(compilation.packages.iter().flat_map(|package| ["--package", package]));
-    if compilation.has_threads {
-        command.args(["--features", "polyglance-web/threads"]);
+    let mut command = match compilation.kind {
+        Kind::EngineWithThreads => toolchain.cargo_with_threads(),
+        Kind::Interface | Kind::Engine => toolchain.cargo("build"),
+    };
+    command.args(["--package", compilation.package]);
+    match compilation.kind {
+        Kind::Interface => drop(command.args(SMALL)),
+        Kind::Engine => {}
+        Kind::EngineWithThreads => drop(command.args(["--features", "polyglance-web/threads"])),
     }
     if purpose != Purpose::Release {
-        command.args(["--features", "polyglance-web/probe"]);
+        command.args(["--features", &format!("{}/probe", compilation.package)]);
     }
     let (profile, folder) = if purpose == Purpose::Development { ("dev", "debug") } else { ("web", "web") };
     shell::run(command.args(["--profile", profile]))?;
-    Ok(target_dir().join(toolchain::TARGET).join(folder))
+    Ok(target_dir().join(toolchain::TARGET).join(folder).join(compilation.file).with_extension("wasm"))
 }
 
 /// Copies a file, or all of a folder.

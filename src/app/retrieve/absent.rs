@@ -1,4 +1,4 @@
-//! Builds that index no folders, as pages do not yet, do without the size of the workspace.
+//! Builds that index no folders do without the workspace.
 
 use eframe::egui::{Context, Ui};
 

@@ -186,7 +186,7 @@ fn cell(ui: &mut Ui, desk: &Desk, hit: &Hit, texture: Option<&TextureHandle>, sh
 /// What can be done with a picture.
 fn menu(desk: &Desk, response: &Response, action: &mut Option<Action>) {
     response.context_menu(|ui| {
-        for (text, wanted) in actions() {
+        for (text, wanted) in actions(desk) {
             if ui.button(desk.text(text)).clicked() {
                 *action = Some(wanted);
             }
@@ -195,15 +195,17 @@ fn menu(desk: &Desk, response: &Response, action: &mut Option<Action>) {
 }
 
 /// What can be done with a picture, in the order of menus.
-pub(super) fn actions() -> [(Text, Action); 6] {
-    [
+pub(super) fn actions(desk: &Desk) -> impl Iterator<Item = (Text, Action)> + use<> {
+    let everywhere = [
         (Text::MoreLikeThis, Action::Like),
         (Text::LessLikeThis, Action::Unlike),
         (Text::Classify, Action::Look(Workspace::Classify)),
         (Text::Features, Action::Look(Workspace::Features)),
-        (Text::Reveal, Action::Reveal),
-        (Text::CopyPath, Action::CopyPath),
-    ]
+    ];
+    // A page does not know where its files are.
+    let is_page = desk.host.is_page();
+    let in_windows = [(Text::Reveal, Action::Reveal), (Text::CopyPath, Action::CopyPath)];
+    everywhere.into_iter().chain(in_windows.into_iter().filter(move |_| !is_page))
 }
 
 /// The middle of a picture, where its place has another shape.

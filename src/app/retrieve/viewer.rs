@@ -66,7 +66,7 @@ impl Viewer {
             if ui.button(desk.text(Text::Back)).on_hover_text("Esc").clicked() {
                 self.close();
             }
-            for (text, action) in actions() {
+            for (text, action) in actions(desk) {
                 if ui.button(desk.text(text)).clicked() {
                     wanted = Some((index, action));
                 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use half::f16;
-use redb::ReadableTable;
 
 use super::super::IndexError;
-use super::{Found, PICTURES, ROWS, Reader, Snapshot, database, size, values};
-use crate::kernels::scores_top_k::{ScoresTopK, Table};
+use super::{Found, Reader, nearest};
+use crate::platform::yield_now;
 
 /// Pictures that are compared with all at once: their rows are read once for so many.
 const AT_ONCE: usize = 64;
@@ -21,30 +20,32 @@ impl Reader {
     ///
     /// # Errors
     /// The index cannot be read.
-    pub fn alike(&self, least: f32, say: &mut dyn FnMut(usize, usize) -> ControlFlow<()>) -> Result<Option<Vec<Vec<Found>>>, IndexError> {
-        let Snapshot { transaction, maps, space } = self.snapshot()?;
-        let (vectors, dim) = (values(&maps.vectors, space.rows, self.stamp.dim), self.stamp.dim);
-        let pictures = (|| -> Result<Vec<(u32, Found)>, redb::Error> {
-            let (paths, sizes) = (transaction.open_table(ROWS)?, transaction.open_table(PICTURES)?);
-            let mut all = Vec::new();
-            for entry in paths.iter()? {
-                let (row, path) = entry?;
-                let size = sizes.get(row.value())?.map_or([0, 0], |picture| size(picture.value()));
-                all.push((row.value(), Found { path: path.value().to_owned(), score: 1.0, size }));
-            }
-            Ok(all)
-        })()
-        .map_err(|error| database(&self.path, error))?;
-        let vector = |row: u32| vectors.get(row as usize * dim..).and_then(|rest| rest.get(..dim)).unwrap_or_default();
+    pub async fn alike(
+        &self,
+        least: f32,
+        say: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Vec<Found>>>, IndexError> {
+        let (snapshot, dim) = (self.store.snapshot()?, self.stamp().dim);
+        let mut pictures: Vec<(u32, Found)> = Vec::new();
+        snapshot.for_each(&mut |path, picture| {
+            pictures.push((picture.row, Found { path: path.to_owned(), score: 1.0, size: picture.size }));
+            ControlFlow::Continue(())
+        })?;
+        pictures.sort_unstable_by_key(|(row, _)| *row);
 
         let mut groups = Groups::new(pictures.len());
-        let search = ScoresTopK { dim, k: NEIGHBOURS.min(space.rows as usize) };
+        let neighbours = NEIGHBOURS.min(snapshot.space().rows as usize);
         for (chunk, first) in pictures.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+            // So that a page hears when it is not wanted any more.
+            yield_now().await;
             if say(first, pictures.len()).is_break() {
                 return Ok(None);
             }
-            let queries: Vec<f32> = chunk.iter().flat_map(|(row, _)| vector(*row)).map(|value| value.to_f32()).collect();
-            for (hits, own) in search.run(&queries, Table::F16(vectors)).into_iter().zip(first..) {
+            let mut queries = Vec::with_capacity(chunk.len() * dim);
+            for (row, _) in chunk {
+                queries.extend(snapshot.vectors(*row..row + 1)?.iter().map(|value| value.to_f32()));
+            }
+            for (hits, own) in nearest(&*snapshot, dim, &queries, neighbours)?.into_iter().zip(first..) {
                 for hit in hits.iter().filter(|hit| hit.score >= least) {
                     // Rows of files that are gone are nobody's.
                     if let Ok(other) = pictures.binary_search_by_key(&hit.row, |(row, _)| *row) {
@@ -58,18 +59,18 @@ impl Reader {
             by_first.entry(groups.first(index)).or_default().push(index);
         }
         let dot = |a: &[f16], b: &[f16]| a.iter().zip(b).map(|(a, b)| a.to_f32() * b.to_f32()).sum::<f32>();
-        let mut all: Vec<Vec<Found>> = by_first
-            .into_values()
-            .filter(|group| group.len() > 1)
-            .map(|group| {
-                let with_score = |index: usize| {
-                    let first = group.first().and_then(|first| pictures.get(*first)).map(|(row, _)| vector(*row)).unwrap_or_default();
-                    pictures.get(index).map(|(row, found)| Found { score: dot(first, vector(*row)), ..found.clone() })
-                };
-                group.iter().copied().filter_map(with_score).collect()
-            })
-            .collect();
-        all.sort_by_key(|group: &Vec<Found>| std::cmp::Reverse(group.len()));
+        let mut all = Vec::new();
+        for members in by_first.into_values().filter(|members| members.len() > 1) {
+            let mut group: Vec<Found> = Vec::with_capacity(members.len());
+            let mut first = None;
+            for (row, found) in members.into_iter().filter_map(|index| pictures.get(index)) {
+                let vector = snapshot.vectors(*row..row + 1)?.into_owned();
+                let score = dot(first.get_or_insert_with(|| vector.clone()), &vector);
+                group.push(Found { score, ..found.clone() });
+            }
+            all.push(group);
+        }
+        all.sort_by_key(|group| std::cmp::Reverse(group.len()));
         Ok(Some(all))
     }
 }

@@ -5,14 +5,17 @@ use wasm_bindgen::{JsCast, JsValue, closure::Closure};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 use web_sys::{DragEvent, File, FileSystemDirectoryEntry, FileSystemEntry, FileSystemFileEntry, window};
 
-/// Files of a drop; somebody's whole disk is no checkpoint.
-const MOST_FILES: usize = 10_000;
+/// Files of a drop; somebody's whole disk takes minutes to look through.
+const MOST_FILES: usize = 100_000;
 
 /// Keeps listening as long as it lives.
 pub(crate) type Listener = Closure<dyn FnMut(DragEvent)>;
 
+/// Files by their paths.
+pub(crate) type Files = Vec<(String, File)>;
+
 /// Hears of drops with a folder among them, before egui does, and hands over all files in it.
-pub(crate) fn listen(take: impl Fn(Result<Vec<File>, String>) + Clone + 'static) -> Option<Listener> {
+pub(crate) fn listen(take: impl Fn(Result<Files, String>) + Clone + 'static) -> Option<Listener> {
     let listener = Closure::<dyn FnMut(DragEvent)>::new(move |event: DragEvent| {
         // What was dropped can be asked for during the event only.
         let Some(entries) = entries(&event).filter(|entries| entries.iter().any(FileSystemEntry::is_directory)) else { return };
@@ -33,12 +36,12 @@ fn entries(event: &DragEvent) -> Option<Vec<FileSystemEntry>> {
 }
 
 /// All files below these entries, in the order of their paths.
-async fn files(mut open: Vec<FileSystemEntry>) -> Result<Vec<File>, String> {
+async fn files(mut open: Vec<FileSystemEntry>) -> Result<Files, String> {
     let unreadable = |error: JsValue| format!("the folder cannot be read: {error:?}");
     let mut found = Vec::new();
     while let Some(entry) = open.pop() {
         if found.len() + open.len() > MOST_FILES {
-            return Err(format!("the folder has more than {MOST_FILES} files; drop the checkpoint's own folder"));
+            return Err(format!("the folder has more than {MOST_FILES} files; drop one of those in it"));
         }
         // Chromium does not name these classes, so that they cannot be asked for.
         if entry.is_directory() {
@@ -62,7 +65,7 @@ async fn files(mut open: Vec<FileSystemEntry>) -> Result<Vec<File>, String> {
         }
     }
     found.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(found.into_iter().map(|(_, file)| file).collect())
+    Ok(found)
 }
 
 /// The answer of a function that takes two callbacks.

@@ -1,12 +1,14 @@
 //! Files, links and languages of a page.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::camera::Camera;
-use crate::folders;
+use crate::folders::{self, Files};
 use eframe::egui::{Context, DroppedFileHandle};
-use js_sys::{Array, Uint8Array};
+use js_sys::{Array, Reflect, Uint8Array};
 use polyglance::app::{Arrival, Frame, Host};
 use polyglance::engine::worker::WorkerTransport;
 use polyglance::limits::Limits;
@@ -34,11 +36,14 @@ struct Inbox {
     arrivals: Rc<RefCell<Vec<Arrival>>>,
     /// Models from files, counted: each has a name of its own.
     models: Rc<Cell<u32>>,
+    /// Whether a folder of pictures is to be indexed, and not looked at.
+    indexes: Rc<Cell<bool>>,
 }
 
 impl Page {
     pub(crate) fn new(context: Context, transport: WorkerTransport) -> Self {
-        let inbox = Inbox { context, transport, arrivals: Rc::default(), models: Rc::default() };
+        let (arrivals, models, indexes) = Default::default();
+        let inbox = Inbox { context, transport, arrivals, models, indexes };
         let paste = listen_for_pictures(&inbox);
         let dropped = inbox.clone();
         let folders = folders::listen(move |files| match files {
@@ -49,7 +54,7 @@ impl Page {
     }
 
     /// Opens the browser's dialog for files.
-    fn pick(&mut self, adapt: impl Fn(&HtmlInputElement)) {
+    fn pick(&mut self, adapt: impl Fn(&HtmlInputElement), take: impl Fn(&Inbox, Vec<File>) + 'static) {
         let Some(input) = element::<HtmlInputElement>("input") else { return };
         input.set_type("file");
         input.set_multiple(true);
@@ -58,7 +63,7 @@ impl Page {
         let chosen = input.clone();
         let listener = Listener::new(move |_| {
             let files = chosen.files().map(|list| (0..list.length()).filter_map(|index| list.get(index)).collect());
-            inbox.take(files.unwrap_or_default());
+            take(&inbox, files.unwrap_or_default());
         });
         input.set_onchange(Some(listener.as_ref().unchecked_ref()));
         input.click();
@@ -68,14 +73,41 @@ impl Page {
 
 impl Host for Page {
     fn pick_pictures(&mut self) {
-        self.pick(|input| input.set_accept("image/*"));
+        self.pick(|input| input.set_accept("image/*"), Inbox::take);
     }
 
     fn pick_model(&mut self) {
-        self.pick(|input| {
-            // A folder, as checkpoints are.
-            let _ = input.set_attribute("webkitdirectory", "");
-        });
+        // A folder, as checkpoints are.
+        self.pick(choose_folder, Inbox::take);
+    }
+
+    fn has_folders(&self) -> bool {
+        true
+    }
+
+    fn pick_folder(&mut self) {
+        let path = |file: File| Some((Reflect::get(&file, &"webkitRelativePath".into()).ok()?.as_string()?, file));
+        self.pick(choose_folder, move |inbox, files| inbox.index(files.into_iter().filter_map(path).collect()));
+    }
+
+    fn index_dropped(&mut self, is_wanted: bool) {
+        self.inbox.indexes.set(is_wanted);
+    }
+
+    fn name_dropped(&mut self, files: Vec<DroppedFileHandle>) -> Vec<String> {
+        let files: Files = files.iter().filter_map(|file| file.web_file().cloned()).map(|file| (file.name(), file)).collect();
+        let names = files.iter().map(|(name, _)| format!("./{name}")).collect();
+        self.inbox.transport.files(WorkerTransport::LOOSE, files);
+        names
+    }
+
+    fn read(&mut self, picture: PathBuf) {
+        let path = picture.to_string_lossy().into_owned();
+        let file = path.split_once('/').and_then(|(root, below)| self.inbox.transport.file(root, below));
+        match file {
+            Some(file) => self.inbox.take(vec![file]),
+            None => self.inbox.say(Arrival::Failed(format!("{path}: this page has not been given the folder since it was opened; choose it again"))),
+        }
     }
 
     fn take(&mut self, files: Vec<DroppedFileHandle>) {
@@ -146,14 +178,31 @@ impl Inbox {
     }
 
     /// A folder is a checkpoint, or has pictures among its files.
-    fn take_folder(&self, mut files: Vec<File>) {
-        if !is_checkpoint(&files) {
-            files.retain(|file| file.type_().starts_with("image/"));
+    fn take_folder(&self, files: Files) {
+        let is_model = is_checkpoint(files.iter().map(|(_, file)| file));
+        if self.indexes.get() && !is_model {
+            return self.index(files);
         }
+        let mut files: Vec<File> = files.into_iter().map(|(_, file)| file).collect();
+        files.retain(|file| is_model || file.type_().starts_with("image/"));
         if files.is_empty() {
             self.say(Arrival::Failed("there is neither a picture nor a model in that folder".to_owned()));
         }
         self.take(files);
+    }
+
+    /// Hands folders over to be indexed: the first part of each path is a folder's name.
+    fn index(&self, files: Files) {
+        let mut folders: BTreeMap<String, Files> = BTreeMap::new();
+        for (path, file) in files {
+            if let Some((root, below)) = path.trim_start_matches('/').split_once('/') {
+                folders.entry(root.to_owned()).or_default().push((below.to_owned(), file));
+            }
+        }
+        for (root, files) in folders {
+            self.transport.files(&root, files);
+            self.say(Arrival::Folder(root));
+        }
     }
 
     /// A checkpoint goes to the worker as handles; pictures are read.
@@ -161,7 +210,7 @@ impl Inbox {
         if is_checkpoint(&files) {
             self.models.set(self.models.get() + 1);
             let name = format!("files {}", self.models.get());
-            self.transport.files(&name, files);
+            self.transport.files(&name, files.into_iter().map(|file| (file.name(), file)).collect());
             return self.say(Arrival::Model(name));
         }
         let inbox = self.clone();
@@ -174,8 +223,12 @@ impl Inbox {
     }
 }
 
-fn is_checkpoint(files: &[File]) -> bool {
-    files.iter().any(|file| file.name() == "config.json" || file.name().ends_with(".safetensors"))
+fn choose_folder(input: &HtmlInputElement) {
+    let _ = input.set_attribute("webkitdirectory", "");
+}
+
+fn is_checkpoint<'a>(files: impl IntoIterator<Item = &'a File>) -> bool {
+    files.into_iter().any(|file| file.name() == "config.json" || file.name().ends_with(".safetensors"))
 }
 
 async fn read(file: &File) -> Arrival {

@@ -16,6 +16,8 @@ mod folders;
 mod fonts;
 mod host;
 mod mirror;
+#[cfg(feature = "probe")]
+pub mod probe;
 
 use host::Page;
 

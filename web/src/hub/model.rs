@@ -13,10 +13,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Blob, File};
 
-use super::lock::Held;
 use super::part::{Part, split, whole};
 use super::request::{Meter, digest, failed, read_range};
 use crate::files::in_words;
+use crate::lock::Held;
 use crate::opfs::Folder;
 use crate::source::{BlobSource, Joined, Sources};
 
@@ -291,6 +291,11 @@ fn unreadable(name: &str) -> Failure {
 /// A model's folder: no name has a plus sign.
 pub(super) fn folder_name(id: &HubId) -> String {
     format!("{}@{}", id.repository(), id.revision()).replace('/', "+")
+}
+
+/// Whoever uses a model holds this Web Lock.
+pub(super) fn lock_name(id: &HubId) -> String {
+    format!("polyglance model {}", folder_name(id))
 }
 
 fn manifest_name(file: &str) -> String {

@@ -26,8 +26,9 @@ mod tests {
     use redb::backends::FileBackend;
     use redb::{BackendError, DatabaseError, StorageBackend};
 
-    use super::super::{Entry, FileState, IndexError, Reader, Stamp, Unreadable, Writer};
+    use super::super::super::{Entry, FileState, IndexError, Reader, Stamp, Unreadable, Writer};
     use super::io;
+    use crate::platform::block_on;
 
     thread_local! {
         /// Operations that still succeed, and whether those after the first failure fail as well.
@@ -132,17 +133,16 @@ mod tests {
                 Self::Add(pictures) => {
                     let entries: Vec<Entry> = pictures.iter().map(|(number, content)| entry(*number, *content)).collect();
                     let embeds: Vec<f32> = pictures.iter().flat_map(|(_, content)| vector(*content)).collect();
-                    writer.add(&entries, &embeds)
+                    block_on(writer.add(&entries, &embeds))
                 }
                 Self::Refuse(numbers) => {
                     let unreadable = |number: &u8| Unreadable { path: number.to_string(), state: file(99), reason: "torn".to_owned() };
-                    writer.refuse(&numbers.iter().map(unreadable).collect::<Vec<_>>())
+                    block_on(writer.refuse(&numbers.iter().map(unreadable).collect::<Vec<_>>()))
                 }
                 Self::Remove(numbers) => {
-                    let paths: Vec<String> = numbers.iter().map(u8::to_string).collect();
-                    writer.remove(paths.iter().map(String::as_str))
+                    block_on(writer.remove(numbers.iter().map(u8::to_string)))
                 }
-                Self::Tidy => writer.tidy(),
+                Self::Tidy => block_on(writer.tidy()),
             }
         }
 
