@@ -1,5 +1,7 @@
 //! The index: exact results, and always its old or its new state.
 
+mod memory;
+
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,6 +11,8 @@ use half::f16;
 use polyglance::index::disk::delete;
 use polyglance::index::{Entry, FileState, Found, IndexError, Reader, Stamp, Unreadable, Writer};
 use polyglance::platform::block_on;
+
+use self::memory::Memory;
 
 const DIM: usize = 24;
 
@@ -86,12 +90,24 @@ fn same(found: &[Found], expected: &[(String, f64)]) -> bool {
 fn results_are_those_of_a_naive_search_ties_included() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("pictures.index");
-    let mut writer = Writer::open(&path, &stamp()).unwrap();
+    let writer = Writer::open(&path, &stamp()).unwrap();
+    compare_with_naive_search(writer, || Reader::open(&path).unwrap(), || size(folder.path()));
+}
+
+/// As a browser keeps an index.
+#[test]
+fn a_store_of_records_that_is_read_in_pieces_gives_the_same() {
+    let store = Memory::new(&stamp());
+    let open = || Reader::new(Box::new(store.clone()));
+    compare_with_naive_search(Writer::new(Box::new(store.clone())).unwrap(), open, || open().bytes().unwrap());
+}
+
+fn compare_with_naive_search(mut writer: Writer, open: impl Fn() -> Reader, size: impl Fn() -> u64) {
     let (files, rows) = (entries(0..3_000), vectors(1, 3_000));
     for (files, rows) in files.chunks(700).zip(rows.chunks(700 * DIM)) {
         block_on(writer.add(files, rows)).unwrap();
     }
-    let reader = Reader::open(&path).unwrap();
+    let reader = open();
     // Every seventh is gone, which is more than a tenth: the search asks for more than it is asked for.
     block_on(writer.remove(files.iter().step_by(7).map(|entry| entry.path.clone()))).unwrap();
     let queries = vectors(2, 1_000);
@@ -116,9 +132,9 @@ fn results_are_those_of_a_naive_search_ties_included() {
         assert_eq!(thumbnails, [thumbnail(1), thumbnail(2), thumbnail(2_999), Vec::new()]);
     };
     check(&reader);
-    let before = size(folder.path());
+    let before = size();
     block_on(writer.tidy()).unwrap();
-    assert!(size(folder.path()) < before, "space is given back");
+    assert!(size() < before, "space is given back");
     check(&reader);
     assert_eq!(reader.embedding(&name(1)).unwrap().as_deref(), rows.get(DIM..2 * DIM));
     assert_eq!(reader.embedding(&name(0)).unwrap(), None);

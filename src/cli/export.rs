@@ -1,7 +1,7 @@
 //! `polyglance export`: the vectors of an index, for other tools.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
@@ -11,6 +11,7 @@ use polyglance::weights::{PendingFile, replace_file};
 use super::console::note;
 use super::exit::Outcome;
 use super::output::{Embeddings, Format, ImageRows};
+use super::vectors;
 
 const EXAMPLES: &str = "\
 Rows are in the order of the paths, which are below the folder of the index. A .npy file has no names: the
@@ -44,18 +45,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Outcome> {
     let count = rows.names.len();
     if format == Format::Npy {
         let names = rows.names.join("\n") + "\n";
-        replace_file(&beside(&args.output), |writer| writer.write_all(names.as_bytes()))?;
+        replace_file(&vectors::beside(&args.output), |writer| writer.write_all(names.as_bytes()))?;
     }
     let about = BTreeMap::from([("model", stamp.model.clone()), ("folder", stamp.root.clone()), ("resample", stamp.resampling.clone())]);
     let embeddings = Embeddings { dim: stamp.dim, images: Some(rows), about, ..Embeddings::default() };
     embeddings.write(format, PendingFile::create(&args.output)?)?;
     note(&format!("{}: {count} vectors of {} values", args.output.display(), stamp.dim));
     Ok(Outcome::Done)
-}
-
-/// `FILE.npy.txt`.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".txt");
-    name.into()
 }

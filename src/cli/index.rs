@@ -1,7 +1,7 @@
 //! `polyglance index`: a folder of pictures in, an index that lasts out; again later, only what has changed.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use clap::Args;
@@ -16,6 +16,7 @@ use super::model::Model;
 use super::pictures::check_budget;
 use super::progress::Progress;
 use super::signals::Interrupt;
+use super::vectors;
 
 const EXAMPLES: &str = "\
 Run it again after pictures were added, changed or deleted: only those are looked at. What was indexed
@@ -24,6 +25,7 @@ you can read them. Files that cannot be decoded are noted, and tried again when 
 
 Examples:
   polyglance index ~/Pictures -o pictures.index -m google/siglip2-base-patch16-naflex
+  polyglance index ~/Pictures -o pictures.index -m DIR --vectors pictures.parquet    # as export writes it
   polyglance search pictures.index \"rotes Auto im Schnee\"";
 
 /// Index a folder of pictures, to search it in any language.
@@ -40,6 +42,10 @@ pub(crate) struct IndexArgs {
     /// Model: a folder, a hub id, or demo for the small one inside.
     #[arg(long, short, value_name = "DIR|ID")]
     model: Option<String>,
+
+    /// Embeddings by this model that are there already: .parquet, or .npy with the paths beside it in FILE.txt. Only other pictures are encoded.
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
 
     #[command(flatten)]
     hub: HubArgs,
@@ -59,8 +65,10 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     let ImageArgs { max_num_patches, resample } = args.pictures;
     check_budget(&model.config().vision, max_num_patches)?;
     let stamp = Stamp::new(folder.root(), args.model.as_deref().unwrap_or_default(), &model.encoder, max_num_patches, resample);
+    let vectors = args.vectors.as_deref().map(|file| vectors::read(file, Path::new(folder.root()), stamp.dim)).transpose()?;
     let writer = Writer::open(&args.output, &stamp)?;
-    let (mut update, left_out) = block_on(Update::begin(writer, Box::new(folder), model.config().vision))?;
+    let (update, left_out) = block_on(Update::begin(writer, Box::new(folder), model.config().vision))?;
+    let mut update = update.given(vectors.unwrap_or_default());
 
     let interrupt = Interrupt::install(None)?;
     let progress = Progress::new(0, "pictures");
@@ -91,10 +99,13 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
 
 /// What was done, and where the time went.
 fn describe(summary: &Summary) -> String {
-    let Summary { added, unchanged, gone, times, .. } = summary;
+    let Summary { added, given, unchanged, gone, times, .. } = summary;
     let mut text = format!("{} added or changed, {unchanged} unchanged, {gone} gone", plural(*added, "picture"));
     if summary.lost() > 0 {
         text += &format!(", {} that cannot be read", plural(summary.lost(), "file"));
+    }
+    if *given > 0 {
+        text += &format!(", {given} of them with the vectors that were given");
     }
     if *added > 0 {
         let share = |secs: f64| 100.0 * secs / times.total.max(1e-9);

@@ -5,6 +5,7 @@ mod classify;
 mod console;
 mod demo;
 mod doctor;
+mod duplicates;
 mod embed;
 mod exit;
 mod export;
@@ -23,6 +24,7 @@ mod search;
 mod signals;
 mod table;
 mod texts;
+mod vectors;
 mod verify;
 #[cfg(feature = "app")]
 mod window;
@@ -63,6 +65,7 @@ enum Command {
     Index(index::IndexArgs),
     Search(search::SearchArgs),
     Export(export::ExportArgs),
+    Duplicates(duplicates::DuplicatesArgs),
     Doctor(doctor::DoctorArgs),
     Fetch(fetch::FetchArgs),
     Pack(pack::PackArgs),
@@ -80,6 +83,7 @@ pub(crate) fn main() -> ExitCode {
         Some(Command::Index(args)) => index::run(&args),
         Some(Command::Search(args)) => search::run(&args),
         Some(Command::Export(args)) => export::run(&args),
+        Some(Command::Duplicates(args)) => duplicates::run(&args),
         Some(Command::Doctor(args)) => doctor::run(&args),
         Some(Command::Fetch(args)) => fetch::run(&args),
         Some(Command::Pack(args)) => pack::run(&args),

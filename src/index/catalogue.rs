@@ -26,8 +26,14 @@ pub struct Catalogue {
 #[serde(rename_all = "snake_case")]
 enum Record {
     /// The first, and the first of all after it were thrown away.
-    Begun { format: u32, stamp: Stamp },
-    Changed { space: Space, changes: Changes },
+    Begun {
+        format: u32,
+        stamp: Stamp,
+    },
+    Changed {
+        space: Space,
+        changes: Changes,
+    },
 }
 
 impl Catalogue {

@@ -228,7 +228,7 @@ fn for_each_piece(snapshot: &dyn Snapshot, mut each: impl FnMut(u32, &[f16])) ->
     let mut start = 0;
     while start < rows {
         let end = start.saturating_add(step).min(rows);
-        each(start, &*snapshot.vectors(start..end)?);
+        each(start, &snapshot.vectors(start..end)?);
         start = end;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! [`Update`]: brings an index up to date with its folder.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -28,6 +28,8 @@ pub struct Update {
     writer: Writer,
     folder: Arc<dyn Folder>,
     how: How,
+    /// Embeddings that need not be computed, by paths below the folder.
+    given: Arc<HashMap<String, Vec<f32>>>,
     /// What has to be looked at, in the order of the paths.
     todo: Arc<Vec<Todo>>,
     /// The first of them that is not in the index.
@@ -55,6 +57,8 @@ struct Todo {
 pub struct Summary {
     /// Pictures that were new or have changed, and are in the index now.
     pub added: usize,
+    /// Of these, pictures whose embeddings were given.
+    pub given: usize,
     /// Files that are as they were.
     pub unchanged: usize,
     /// Files that are in the index no longer, since they are gone.
@@ -148,12 +152,20 @@ pub enum UpdateError {
 struct Prepared {
     /// Its place among those that have to be looked at.
     index: usize,
-    patches: Patches,
+    content: Content,
     size: [u32; 2],
     thumbnail: Vec<u8>,
     warnings: Vec<String>,
     decoding: f64,
     resizing: f64,
+}
+
+/// What becomes of a picture's pixels.
+enum Content {
+    /// Something to encode.
+    Patches(Patches),
+    /// Nothing: its embedding is known.
+    Embedding(Vec<f32>),
 }
 
 impl Update {
@@ -183,14 +195,23 @@ impl Update {
             }
         }
         // What is where nobody could look may still be there.
-        let is_unseen = |path: &str| unseen.iter().any(|place| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
+        let is_unseen = |path: &str| {
+            unseen.iter().any(|place| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+        };
         let gone = |path: &&String| !present.contains(*path) && !is_unseen(path);
         let gone: BTreeSet<String> = known.keys().chain(unreadable.keys()).filter(gone).cloned().collect();
         summary.gone = gone.iter().filter(|path| known.contains_key(*path)).count();
         if !gone.is_empty() {
             writer.remove(gone).await?;
         }
-        Ok((Self { writer, folder: folder.into(), how, todo: Arc::new(todo), next: 0, pace: None, summary }, left_out))
+        let (folder, given, todo) = (folder.into(), Arc::default(), Arc::new(todo));
+        Ok((Self { writer, folder, how, given, todo, next: 0, pace: None, summary }, left_out))
+    }
+
+    /// The same with embeddings that somebody has computed: `[dim]` of unit length, by paths below the folder. Pictures that have one are not encoded.
+    #[must_use]
+    pub fn given(self, embeds: HashMap<String, Vec<f32>>) -> Self {
+        Self { given: Arc::new(embeds), ..self }
     }
 
     /// What has been done so far.
@@ -209,8 +230,12 @@ impl Update {
         turn: Option<f64>,
         say: &mut dyn FnMut(Event<'_>) -> ControlFlow<()>,
     ) -> Result<bool, UpdateError> {
-        let (todo, folder, how, start) = (Arc::clone(&self.todo), Arc::clone(&self.folder), self.how, self.next);
-        let prepare = move |index: usize| todo.get(start + index).map(|todo| how.prepare(start + index, todo, &*folder));
+        let (todo, folder, given) = (Arc::clone(&self.todo), Arc::clone(&self.folder), Arc::clone(&self.given));
+        let (how, start) = (self.how, self.next);
+        let prepare = move |index: usize| {
+            let todo = todo.get(start + index)?;
+            Some(how.prepare(start + index, todo, given.get(&todo.below), &*folder))
+        };
         let total = self.todo.len();
         let mut ahead = ReadAhead::new(total - start, prepare).map_err(UpdateError::Threads)?;
         let (watch, before) = (Stopwatch::start(), self.summary.times.total);
@@ -223,7 +248,7 @@ impl Update {
             let Some(prepared) = prepared else { break };
             match prepared {
                 Ok(prepared) => {
-                    let (index, tokens) = (prepared.index, prepared.patches.grid.patches());
+                    let (index, tokens) = (prepared.index, prepared.content.tokens());
                     if let Some(batch) = batcher.push(prepared, tokens) {
                         self.add(encoder, batch, std::mem::take(&mut refused), index, say).await?;
                         batcher.set_budget(self.batch_tokens(turn));
@@ -297,22 +322,37 @@ impl Update {
             }
         }
         let first = batch.first().map(path).unwrap_or_default().to_owned();
-        let (mut patches, mut entries) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for Prepared { index, patches: own, size, thumbnail, decoding, resizing, .. } in batch {
+        let (mut patches, mut entries, mut given, mut embeds) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for Prepared { index, content, size, thumbnail, decoding, resizing, .. } in batch {
             self.summary.times.decoding += decoding;
             self.summary.times.resizing += resizing;
-            if let Some(todo) = self.todo.get(index) {
-                entries.push(Entry { path: todo.below.clone(), state: todo.state, size, thumbnail });
-                patches.push(own);
+            let Some(todo) = self.todo.get(index) else { continue };
+            let entry = Entry { path: todo.below.clone(), state: todo.state, size, thumbnail };
+            match content {
+                Content::Patches(own) => {
+                    patches.push(own);
+                    entries.push(entry);
+                }
+                Content::Embedding(embed) => {
+                    embeds.extend(embed);
+                    given.push(entry);
+                }
             }
         }
-        let watch = Stopwatch::start();
-        let encoded = encoder.encode_images(&PatchBatch::pack(&patches), ImageOutputs::default()).await;
-        let embeds = encoded.map_err(|reason| UpdateError::Encoder { first, reason })?.embeds;
-        let secs = watch.elapsed_secs();
-        self.summary.times.encoding += secs;
-        let tokens: usize = patches.iter().map(|patches| patches.grid.patches()).sum();
-        self.pace = Some(tokens as f64 / secs.max(1e-3));
+        if !patches.is_empty() {
+            let watch = Stopwatch::start();
+            let encoded = encoder.encode_images(&PatchBatch::pack(&patches), ImageOutputs::default()).await;
+            let encoded = encoded.map_err(|reason| UpdateError::Encoder { first, reason })?;
+            let secs = watch.elapsed_secs();
+            self.summary.times.encoding += secs;
+            let tokens: usize = patches.iter().map(|patches| patches.grid.patches()).sum();
+            self.pace = Some(tokens as f64 / secs.max(1e-3));
+            embeds.extend(encoded.embeds);
+        }
+        self.summary.given += given.len();
+        // In the order of the embeddings.
+        given.append(&mut entries);
+        let entries = given;
         let watch = Stopwatch::start();
         self.writer.add(&entries, &embeds).await?;
         self.summary.times.writing += watch.elapsed_secs();
@@ -331,18 +371,33 @@ impl Update {
 }
 
 impl How {
-    fn prepare(&self, index: usize, todo: &Todo, folder: &dyn Folder) -> Result<Prepared, Unreadable> {
+    fn prepare(&self, index: usize, todo: &Todo, given: Option<&Vec<f32>>, folder: &dyn Folder) -> Result<Prepared, Unreadable> {
         let refused = |reason: String| Unreadable { path: todo.below.clone(), state: todo.state, reason };
         let watch = Stopwatch::start();
         let bytes = folder.read(&todo.below).map_err(|error| refused(error.to_string()))?;
         let decoded = decode(&bytes, &Limits::current()).map_err(|error| refused(error.to_string()))?;
         let decoding = watch.elapsed_secs();
         let watch = Stopwatch::start();
-        let patches = preprocess(&decoded.pixels, &self.vision, self.max_num_patches, self.resampling);
-        let patches = patches.map_err(|error| refused(error.to_string()))?;
+        let content = match given {
+            Some(embed) => Content::Embedding(embed.clone()),
+            None => {
+                let patches = preprocess(&decoded.pixels, &self.vision, self.max_num_patches, self.resampling);
+                Content::Patches(patches.map_err(|error| refused(error.to_string()))?)
+            }
+        };
         let size = [decoded.pixels.height(), decoded.pixels.width()];
         let thumbnail = thumbnail(&decoded.pixels).map_err(refused)?;
-        Ok(Prepared { index, patches, size, thumbnail, warnings: decoded.warnings, decoding, resizing: watch.elapsed_secs() })
+        Ok(Prepared { index, content, size, thumbnail, warnings: decoded.warnings, decoding, resizing: watch.elapsed_secs() })
+    }
+}
+
+impl Content {
+    /// Patches that it fills a batch with. What is known is written with others, and has no batch of its own.
+    fn tokens(&self) -> usize {
+        match self {
+            Self::Patches(patches) => patches.grid.patches(),
+            Self::Embedding(_) => 1,
+        }
     }
 }
 

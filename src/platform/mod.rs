@@ -18,14 +18,14 @@ pub(crate) use imp::wait_for_gpu;
 #[cfg(not(target_family = "wasm"))]
 mod read_ahead;
 
+#[cfg(all(feature = "index", target_family = "wasm"))]
+pub use imp::ReadAhead;
 #[cfg(all(feature = "index", not(target_family = "wasm")))]
 pub(crate) use imp::data_folder;
 #[cfg(not(target_family = "wasm"))]
 pub use imp::{block_on, spawn};
 #[cfg(all(feature = "gpu", not(target_family = "wasm")))]
 pub(crate) use imp::{cache_folder, read_small_file};
-#[cfg(all(feature = "index", target_family = "wasm"))]
-pub use imp::ReadAhead;
 #[cfg(not(target_family = "wasm"))]
 pub use read_ahead::ReadAhead;
 

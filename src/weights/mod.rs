@@ -28,6 +28,7 @@ pub use companions::write_companions;
 pub use dtype::Dtype;
 pub use error::WeightsError;
 pub use names::{TOKEN_TABLE, TensorSpec, expected_tensors};
+pub use npz::read_npy;
 pub use safetensors::token_table;
 #[cfg(not(target_family = "wasm"))]
 pub use source::FileSource;

@@ -58,6 +58,21 @@ async fn read_array(file: &NamedSource, file_index: usize, entry: &Entry) -> Res
     Ok(Array { file: file_index, packing, dtype: header.dtype, shape: header.shape })
 }
 
+/// Shape and values of a whole `.npy` file.
+///
+/// # Errors
+/// It is no array of f32, f16 or bf16 in C order, or does not have as many values as its shape tells; in words.
+pub fn read_npy(file: &[u8]) -> Result<(Vec<usize>, Vec<f32>), String> {
+    let header = Header::parse(file.get(..HEADER_BYTES as usize).unwrap_or(file))?;
+    let dtype = header.dtype.map_err(|dtype| format!("its values are {dtype}; save it as float32"))?;
+    let values = file.get(header.len as usize..).unwrap_or_default();
+    let bytes = element_count(&header.shape).and_then(|count| count.checked_mul(dtype.size() as u64));
+    if bytes != Some(values.len() as u64) {
+        return Err(format!("{dtype} {:?} does not take {} bytes", header.shape, values.len()));
+    }
+    Ok((header.shape, dtype.decode(values.into()).into_owned()))
+}
+
 /// What a `.npy` header says (numpy `lib/format.py`).
 struct Header {
     /// Bytes before the first number.

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use polyglance::index::disk::delete;
+use polyglance::tasks::write_npy;
 use serde_json::Value;
 
 use super::run::{model, polyglance};
@@ -51,6 +53,15 @@ fn pictures_are_found_by_words_by_pictures_and_by_both() {
         let output = folder.path().join(name);
         let exported = polyglance(["export"]).arg(&index).arg("--output").arg(&output).succeeds();
         assert!(exported.stderr.contains("12 vectors of "), "{}", exported.stderr);
+    }
+    // And come back: nothing is encoded then.
+    for name in ["vectors.npy", "vectors.parquet"] {
+        let again = folder.path().join("again.index");
+        let mut command = polyglance(["index", "--model", "demo", "--device", "cpu", "--output"]);
+        let stderr = command.arg(&again).arg(samples()).arg("--vectors").arg(folder.path().join(name)).succeeds().stderr;
+        assert!(stderr.contains("12 pictures added or changed, 0 unchanged, 0 gone, 12 of them with the vectors"), "{stderr}");
+        assert_eq!(search(&again, "замок", &samples()), search(&index, "замок", &samples()));
+        delete(&again).unwrap();
     }
     let lines = fs::read_to_string(folder.path().join("vectors.npy.txt")).unwrap();
     assert!(lines.lines().count() == 12 && lines.starts_with("bicycle.jpg\nbutterfly.jpg\n"), "{lines}");
@@ -141,4 +152,31 @@ fn kills_lose_nothing_and_double_nothing() {
     for (path, score) in &undisturbed {
         assert!((killed[path] - score).abs() < 1e-3, "{path}");
     }
+}
+
+#[cfg(feature = "demo-model")]
+#[test]
+fn vectors_that_do_not_fit_are_refused_and_duplicates_are_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pictures, index) = (folder.path().join("pictures"), folder.path().join("pictures.index"));
+    fs::create_dir(&pictures).unwrap();
+    for (from, to) in [("key", "a.jpg"), ("pizza", "b.jpg"), ("key", "c.jpg"), ("castle", "d.jpg")] {
+        fs::copy(samples().join(format!("{from}.jpg")), pictures.join(to)).unwrap();
+    }
+    let vectors = folder.path().join("vectors.npy");
+    let run = || {
+        let mut command = polyglance(["index", "--model", "demo", "--device", "cpu", "--output"]);
+        command.arg(&index).arg(&pictures).arg("--vectors").arg(&vectors).fails(1).stderr
+    };
+    fs::write(&vectors, "no array").unwrap();
+    assert!(run().contains("it is not an .npy array"));
+    write_npy(fs::File::create(&vectors).unwrap(), &[1, 3], &[&[1.0, 0.0, 0.0]]).unwrap();
+    assert!(run().contains("vectors.npy.txt"));
+    fs::write(folder.path().join("vectors.npy.txt"), "a.jpg\n").unwrap();
+    assert!(run().contains("a.jpg has 3 values"));
+    assert!(!index.exists());
+    polyglance(["index", "--model", "demo", "--device", "cpu", "--output"]).arg(&index).arg(&pictures).succeeds();
+    let groups: Vec<Vec<Value>> = serde_json::from_str(&polyglance(["duplicates", "--json"]).arg(&index).succeeds().stdout).unwrap();
+    let names: Vec<Vec<&str>> = groups.iter().map(|group| group.iter().map(|found| found["path"].as_str().unwrap()).collect()).collect();
+    assert!(names.len() == 1 && names[0].len() == 2 && names[0][0].ends_with("a.jpg") && names[0][1].ends_with("c.jpg"), "{names:?}");
 }

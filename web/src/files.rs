@@ -36,7 +36,9 @@ impl Loader for Files {
         let opened = match source {
             ModelSource::Demo => here(demo(report).await?),
             ModelSource::Named(name) => match self.host.files(name) {
-                Some(files) => here(files.iter().filter_map(|pair| Array::from(&pair).get(1).dyn_into::<File>().ok()).map(blob_source).collect()),
+                Some(files) => {
+                    here(files.iter().filter_map(|pair| Array::from(&pair).get(1).dyn_into::<File>().ok()).map(blob_source).collect())
+                }
                 None => hub::open(&Self::id(name)?, false, &self.host, report).await?,
             },
             ModelSource::Light(name) => hub::open(&Self::id(name)?, true, &self.host, report).await?,

@@ -1,5 +1,6 @@
 //! Folders of pictures that a page has handed over.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -18,7 +19,9 @@ use crate::worker::Host;
 /// The files that somebody chose, under the name of their folder.
 pub(crate) struct GivenFolder {
     root: String,
-    files: BTreeMap<String, File>,
+    given: Array,
+    /// The same by their paths, once somebody asks.
+    files: OnceCell<BTreeMap<String, File>>,
 }
 
 impl GivenFolder {
@@ -28,12 +31,16 @@ impl GivenFolder {
             file: root.into(),
             reason: io::Error::other("the page has not been given this folder since it was opened; choose the folder again"),
         };
+        let given = host.files(root).ok_or_else(not_given)?;
+        Ok(Self { root: root.to_owned(), given, files: OnceCell::new() })
+    }
+
+    fn files(&self) -> &BTreeMap<String, File> {
         let pair = |pair: JsValue| {
             let pair = Array::from(&pair);
             Some((pair.get(0).as_string()?, pair.get(1).dyn_into().ok()?))
         };
-        let files = host.files(root).ok_or_else(not_given)?.iter().filter_map(pair).collect();
-        Ok(Self { root: root.to_owned(), files })
+        self.files.get_or_init(|| self.given.iter().filter_map(pair).collect())
     }
 }
 
@@ -44,7 +51,7 @@ impl Folder for GivenFolder {
 
     fn census(&self) -> Result<Census, IndexError> {
         let (mut pictures, mut left_out) = (Vec::new(), LeftOut::default());
-        for (path, file) in &self.files {
+        for (path, file) in self.files() {
             let head = || Some(read_slice(file, 0, FileKind::HEAD_BYTES).ok()?.to_vec());
             match FileKind::of(Path::new(path), head) {
                 FileKind::Picture => pictures.push((path.clone(), state(file))),
@@ -55,7 +62,7 @@ impl Folder for GivenFolder {
     }
 
     fn read(&self, below: &str) -> io::Result<Vec<u8>> {
-        let file = self.files.get(below).ok_or_else(|| io::Error::other("it is not among the files that the page was given"))?;
+        let file = self.files().get(below).ok_or_else(|| io::Error::other("it is not among the files that the page was given"))?;
         let (bytes, limit) = (file.size() as u64, Limits::current().encoded_image_bytes);
         if bytes > limit {
             return Err(io::Error::other(ImageError::FileTooLarge { bytes, limit }));

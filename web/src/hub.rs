@@ -28,8 +28,8 @@ mod request;
 
 use self::model::{JSON_BYTES, Model, Record, StoredFile, TablePlace, folder_name, lock_name};
 use self::part::{Download, Part};
-pub(crate) use self::request::{read_range, tick};
 use self::request::{Meter, failed, read_small};
+pub(crate) use self::request::{read_range, tick};
 use crate::lock::{Held, Lock};
 use crate::opfs::{Folder, Room, full};
 use crate::source::{BlobSource, Later, Remote, Sources};

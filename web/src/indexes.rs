@@ -120,7 +120,7 @@ impl Shelf for BrowserShelf {
 
     fn read(&mut self, root: &str, picture: &str) -> std::io::Result<Vec<u8>> {
         // A picture that was dropped is in no folder.
-        let loose = GivenFolder::new(&self.host, WorkerTransport::LOOSE).and_then(|files| Ok(files.read(picture)));
+        let loose = GivenFolder::new(&self.host, WorkerTransport::LOOSE).map(|files| files.read(picture));
         match loose {
             Ok(Ok(bytes)) => Ok(bytes),
             _ => GivenFolder::new(&self.host, root).map_err(std::io::Error::other)?.read(picture),

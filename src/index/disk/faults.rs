@@ -139,9 +139,7 @@ mod tests {
                     let unreadable = |number: &u8| Unreadable { path: number.to_string(), state: file(99), reason: "torn".to_owned() };
                     block_on(writer.refuse(&numbers.iter().map(unreadable).collect::<Vec<_>>()))
                 }
-                Self::Remove(numbers) => {
-                    block_on(writer.remove(numbers.iter().map(u8::to_string)))
-                }
+                Self::Remove(numbers) => block_on(writer.remove(numbers.iter().map(u8::to_string))),
                 Self::Tidy => block_on(writer.tidy()),
             }
         }

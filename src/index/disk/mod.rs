@@ -18,8 +18,8 @@ mod writing;
 
 pub use folder::{DiskFolder, Listing, below, kind, read_picture};
 pub use shelf::DiskShelf;
-pub use writing::delete;
 pub(super) use writing::Writing;
+pub use writing::delete;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;

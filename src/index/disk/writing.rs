@@ -209,4 +209,3 @@ pub fn delete(path: &Path) -> Result<(), IndexError> {
     }
     Ok(())
 }
-

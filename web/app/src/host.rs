@@ -106,7 +106,9 @@ impl Host for Page {
         let file = path.split_once('/').and_then(|(root, below)| self.inbox.transport.file(root, below));
         match file {
             Some(file) => self.inbox.take(vec![file]),
-            None => self.inbox.say(Arrival::Failed(format!("{path}: this page has not been given the folder since it was opened; choose it again"))),
+            None => self
+                .inbox
+                .say(Arrival::Failed(format!("{path}: this page has not been given the folder since it was opened; choose it again"))),
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) fn check(file: &SourceFile, _: &[SourceFile]) -> Vec<Violation> {
         "Cargo.lock" => duplicates(file),
         // Training and inference share preprocessing, but the trainer must never need a GPU backend or a command line.
         "trainer/Cargo.toml" => library_without_defaults(file, None),
-        "web/Cargo.toml" => library_without_defaults(file, Some("features = [\"gpu\"]")),
+        "web/Cargo.toml" => library_without_defaults(file, Some("features = [\"gpu\", \"index\"]")),
         _ => Vec::new(),
     }
 }
@@ -41,8 +41,8 @@ mod tests {
         let broken = |path: &str, features: &str| check(&file(path, &line(features)), &[]).len();
         assert_eq!(broken("trainer/Cargo.toml", "default-features = false"), 0);
         assert_eq!(broken("trainer/Cargo.toml", "default-features = false, features = [\"gpu\"]"), 1);
-        assert_eq!(broken("web/Cargo.toml", "default-features = false, features = [\"gpu\"]"), 0);
-        assert_eq!(broken("web/Cargo.toml", "features = [\"gpu\"]"), 1);
+        assert_eq!(broken("web/Cargo.toml", "default-features = false, features = [\"gpu\", \"index\"]"), 0);
+        assert_eq!(broken("web/Cargo.toml", "features = [\"gpu\", \"index\"]"), 1);
     }
 
     #[test]
