@@ -1,4 +1,4 @@
-//! An index on a disk.
+//! An index on a disk, and pictures that are there.
 //!
 //! ```text
 //! photos.index                redb: the stamp, the files by path, the rows by number

@@ -12,8 +12,8 @@ use polyglance::text::{Lowercase, TextOptions, Tokenizer};
 use polyglance::weights::Checkpoint;
 use polyglance_trainer::data::HttpOptions;
 use polyglance_trainer::evaluate::{
-    ClassList, EvaluationError, EvaluationOptions, Exam, Fitting, HeldOut, Marks, Report, Row, Segmentation, SegmentationOptions, compare,
-    pixel_floor, segment, take,
+    ClassList, EvaluationError, EvaluationOptions, Exam, Fitting, HeldOut, Marks, Preparation, Report, Row, Segmentation,
+    SegmentationOptions, compare, find_altered, pixel_floor, segment, take,
 };
 
 use super::read_classes;
@@ -53,6 +53,9 @@ pub(crate) struct Arguments {
     /// Scenes to segment by the names of what is on them; 0 leaves segmentation out.
     #[arg(long, default_value_t = 0, value_name = "N")]
     segmentation: usize,
+    /// Pictures to find by parts and mirror images of them; 0 leaves that out.
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    altered: usize,
     /// How images are fitted into patches: native, squash, letterbox.
     #[arg(long, value_delimiter = ',', default_value = "native", value_name = "NAMES")]
     fitting: Vec<Fitting>,
@@ -91,13 +94,18 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         resampling: arguments.resampling,
         seed: SEED,
     };
-    let (mut rows, mut segmentation) = (Vec::new(), Vec::new());
+    let (mut rows, mut segmentation, mut altered) = (Vec::new(), Vec::new(), Vec::new());
     for (place, folder) in std::iter::once(&arguments.model).chain(&arguments.beside).enumerate() {
         let (mut model, tokenizer) = open(folder, arguments).with_context(|| folder.display().to_string())?;
         let (name, config) = (name(folder), *model.config());
         rows.extend(take(&mut model, &name, &config.vision, &tokenizer, &exam, &held_out, &options)?);
         if place == 0 && arguments.segmentation > 0 {
             segmentation = segmented(&mut model, &tokenizer, classes.as_ref(), arguments)?;
+        }
+        if place == 0 && arguments.altered > 0 {
+            let (vision, resampling) = (config.vision, arguments.resampling);
+            let preparation = Preparation { vision, fitting: Fitting::Native, max_num_patches: None, resampling };
+            altered = find_altered(&mut model, &held_out, arguments.altered, &preparation, SEED)?;
         }
     }
     rows.extend(arguments.pixels.as_deref().map(|pattern| pixels(pattern, &exam, &held_out)).transpose()?);
@@ -108,6 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<()> {
         skipped: held_out.bad.len(),
         comparisons: compare(&rows, &held_out, SEED)?,
         segmentation,
+        altered,
         rows,
     };
     if arguments.json {

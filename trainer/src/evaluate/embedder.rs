@@ -1,5 +1,6 @@
 //! What is judged: anything that embeds images and texts.
 
+use image::RgbImage;
 use polyglance::encoder::{Encoder, ImageOutputs};
 use polyglance::image::{PatchBatch, Patches, Resampling};
 use polyglance::platform::block_on;
@@ -68,11 +69,22 @@ pub(super) fn embed_images(
     images: &[&HeldOutImage],
     preparation: &Preparation,
 ) -> Result<(Vec<f32>, f64), EvaluationError> {
+    embed_pictures(model, images, preparation, |_, picture| picture)
+}
+
+/// The same of what `alter` makes of each picture, which it gets with its index.
+pub(super) fn embed_pictures(
+    model: &mut dyn Embedder,
+    images: &[&HeldOutImage],
+    preparation: &Preparation,
+    alter: impl Fn(usize, RgbImage) -> RgbImage + Sync + Send,
+) -> Result<(Vec<f32>, f64), EvaluationError> {
     let mut embeds = Vec::with_capacity(images.len() * model.dim());
     let mut tokens = 0;
     let mut batcher = Batcher::new(BATCH_TOKENS);
-    for chunk in images.chunks(CHUNK) {
-        for patches in parallel_map(chunk, |image| prepare(image, preparation)) {
+    let indexed: Vec<(usize, &HeldOutImage)> = images.iter().copied().enumerate().collect();
+    for chunk in indexed.chunks(CHUNK) {
+        for patches in parallel_map(chunk, |(index, image)| prepare(image, preparation, |picture| alter(*index, picture))) {
             let patches = patches?;
             let count = patches.grid.patches();
             tokens += count;
@@ -87,9 +99,9 @@ pub(super) fn embed_images(
     Ok((embeds, tokens as f64 / images.len().max(1) as f64))
 }
 
-fn prepare(image: &HeldOutImage, preparation: &Preparation) -> Result<Patches, EvaluationError> {
+fn prepare(image: &HeldOutImage, preparation: &Preparation, alter: impl FnOnce(RgbImage) -> RgbImage) -> Result<Patches, EvaluationError> {
     let Preparation { vision, fitting, max_num_patches, resampling } = preparation;
-    let patches = fitting.patches(&image.decode()?, vision, *max_num_patches, *resampling);
+    let patches = fitting.patches(&alter(image.decode()?), vision, *max_num_patches, *resampling);
     patches.map_err(|source: ImageError| EvaluationError::Image { name: image.name.clone(), source })
 }
 

@@ -3,6 +3,7 @@
 //! A [`HeldOut`] set and a [`ClassList`] make an [`Exam`]. Whoever takes it hands in embeddings: a model through [`Embedder`], raw pixels, a
 //! random encoder. All are marked by the same code, so the numbers can be compared.
 
+mod altered;
 mod classes;
 mod compare;
 mod embedder;
@@ -20,6 +21,7 @@ use polyglance::platform::for_each_chunk;
 use polyglance::text::{TextError, Tokenizer};
 use polyglance::{config::VisionConfig, weights::WeightsError};
 
+pub use altered::{ALTERATIONS, Alteration, Altered, find_altered};
 pub use classes::{Class, ClassList, Prompts};
 pub use compare::compare;
 pub use embedder::{Embedder, Preparation};

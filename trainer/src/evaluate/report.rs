@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use super::altered::Altered;
 use super::exam::Marks;
 use super::fitting::Fitting;
 use super::interval::Estimate;
@@ -26,6 +27,8 @@ pub struct Report {
     pub comparisons: Vec<Comparison>,
     /// The model's segmentation by language, if it was asked for.
     pub segmentation: Vec<Segmentation>,
+    /// Pictures found by what they were altered to, if that was asked for.
+    pub altered: Vec<Altered>,
 }
 
 /// The marks of one candidate.
@@ -76,6 +79,7 @@ impl Report {
         self.retrieval(&mut text);
         self.compare(&mut text);
         self.segment(&mut text);
+        self.find_altered(&mut text);
         text
     }
 
@@ -139,6 +143,18 @@ impl Report {
         for Segmentation { language, scenes, classes, model, chance, largest } in &self.segmentation {
             let [model, chance, largest] = [model, chance, largest].map(|share| 100.0 * share);
             let _ = writeln!(text, "| {language} | {scenes} | {classes} | {model:.1} | {chance:.1} | {largest:.1} |");
+        }
+    }
+
+    fn find_altered(&self, text: &mut String) {
+        if self.altered.is_empty() {
+            return;
+        }
+        text.push_str("\n## Pictures found by a part of them, or by their mirror image\n\n");
+        text.push_str("| looked for by | pictures | recall@1 | recall@5 | recall@10 | chance@1 |\n|---|---:|---:|---:|---:|---:|\n");
+        for (how, images, recall) in self.altered.iter().map(Altered::cells) {
+            let [at_1, at_5, at_10] = [&recall.at_1, &recall.at_5, &recall.at_10].map(percent);
+            let _ = writeln!(text, "| {how} | {images} | {at_1} | {at_5} | {at_10} | {:.2} |", 100.0 * recall.chance[0]);
         }
     }
 }

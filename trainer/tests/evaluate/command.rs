@@ -43,8 +43,9 @@ fn the_command_judges_a_model_folder() {
     assert!(zero_shot["classes"] == 4 && zero_shot["top_1"]["low"].as_f64() < zero_shot["top_1"]["high"].as_f64(), "{zero_shot}");
     assert_eq!(json["rows"][6]["name"], "raw pixels");
     assert!(json["comparisons"].as_array().unwrap().len() >= 2 * 2 * 3);
-    let tables = evaluate(&[&common[..], &["--languages", "en"]].concat());
+    let tables = evaluate(&[&common[..], &["--languages", "en", "--altered", "6"]].concat());
     let text = String::from_utf8(tables.stdout).unwrap();
+    assert!(text.contains("| whole, flipped | 6 |") && text.contains("| 60 % of each side, flipped | 6 |"), "{text}");
     assert!(text.contains("| naflex, letterbox ≤ 16 | en | 4 | 8 |") && !text.contains("| de |"), "{text}");
 }
 

@@ -134,7 +134,16 @@ fn fittings_are_compared_image_by_image() {
     assert_eq!((wide.images, wide.difference.value, wide.difference.low), (4, 1.0, 1.0));
     let segmentation = Segmentation { language: "en".to_owned(), scenes: 3, classes: 5, model: 0.5, chance: 0.25, largest: 0.375 };
     let segmentation = vec![segmentation];
-    let report = Report { model: "fooled".to_owned(), data: "here".to_owned(), images: 8, skipped: 0, rows, comparisons, segmentation };
+    let report = Report {
+        model: "fooled".to_owned(),
+        data: "here".to_owned(),
+        images: 8,
+        skipped: 0,
+        rows,
+        comparisons,
+        segmentation,
+        altered: Vec::new(),
+    };
     let text = report.to_markdown();
     assert!(text.contains("| 12 | squash | text_to_image | elongated (4) | 100.0 | 0.0 | +100.0 (+100.0 to +100.0) |"), "{text}");
     assert!(text.contains("| en | 3 | 5 | 50.0 | 25.0 | 37.5 |"), "{text}");
