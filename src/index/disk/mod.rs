@@ -28,10 +28,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::f16;
-use redb::{ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use self::arrays::{Arrays, Maps};
-use self::tables::{FILES, META, MODE, PICTURES, ROWS, SPACE, STAMP, UNREADABLE, check_format, database, meta, picture};
+use self::tables::{
+    FILES, FileRow, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, UNREADABLE, UnreadableRow, check_format, database, meta, picture,
+};
 use super::store::{IndexStore, Picture, Snapshot, Space};
 use super::{FileState, IndexError, Stamp, Unreadable};
 
@@ -89,23 +91,39 @@ fn snapshot(from: &impl ReadableDatabase, arrays: &Arrays, dim: usize) -> Result
         match arrays.maps(space, dim) {
             // The writer has written them anew meanwhile, and committed that.
             Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
-            maps => return Ok(Box::new(Moment { index: index.to_owned(), transaction, maps: maps?, space, dim })),
+            maps => return Ok(Box::new(Moment::new(index, &transaction, maps?, space, dim).map_err(|error| database(index, error))?)),
         }
     }
 }
 
-/// A transaction, and maps of the arrays as long as it knows them.
+/// The tables of a transaction, and maps of the arrays as long as it knows them.
 struct Moment {
     index: PathBuf,
-    transaction: ReadTransaction,
+    files: ReadOnlyTable<&'static str, FileRow>,
+    rows: ReadOnlyTable<u32, &'static str>,
+    pictures: ReadOnlyTable<u32, PictureRow>,
+    unreadable: ReadOnlyTable<&'static str, UnreadableRow>,
     maps: Arc<Maps>,
     space: Space,
     dim: usize,
 }
 
 impl Moment {
-    fn read<T>(&self, read: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>) -> Result<T, IndexError> {
-        read(&self.transaction).map_err(|error| database(&self.index, error))
+    fn new(index: &Path, transaction: &ReadTransaction, maps: Arc<Maps>, space: Space, dim: usize) -> Result<Self, redb::TableError> {
+        Ok(Self {
+            index: index.to_owned(),
+            files: transaction.open_table(FILES)?,
+            rows: transaction.open_table(ROWS)?,
+            pictures: transaction.open_table(PICTURES)?,
+            unreadable: transaction.open_table(UNREADABLE)?,
+            maps,
+            space,
+            dim,
+        })
+    }
+
+    fn read<T>(&self, read: impl FnOnce() -> Result<T, redb::StorageError>) -> Result<T, IndexError> {
+        read().map_err(|error| database(&self.index, error))
     }
 }
 
@@ -115,30 +133,26 @@ impl Snapshot for Moment {
     }
 
     fn count(&self) -> Result<u64, IndexError> {
-        self.read(|transaction| Ok(transaction.open_table(FILES)?.len()?))
+        self.read(|| self.files.len())
     }
 
     fn picture(&self, path: &str) -> Result<Option<Picture>, IndexError> {
-        self.read(|transaction| {
-            let (files, pictures) = (transaction.open_table(FILES)?, transaction.open_table(PICTURES)?);
-            files.get(path)?.map(|file| picture(file.value(), &pictures)).transpose()
-        })
+        self.read(|| self.files.get(path)?.map(|file| picture(file.value(), &self.pictures)).transpose())
     }
 
     fn row(&self, row: u32) -> Result<Option<(String, [u32; 2])>, IndexError> {
-        self.read(|transaction| {
-            let Some(path) = transaction.open_table(ROWS)?.get(row)?.map(|path| path.value().to_owned()) else { return Ok(None) };
-            let size = transaction.open_table(PICTURES)?.get(row)?.map(|picture| picture.value());
-            Ok(Some((path, size.map_or([0, 0], |(_, _, height, width)| [height, width]))))
+        self.read(|| {
+            let Some(path) = self.rows.get(row)? else { return Ok(None) };
+            let (_, _, height, width) = self.pictures.get(row)?.map(|picture| picture.value()).unwrap_or_default();
+            Ok(Some((path.value().to_owned(), [height, width])))
         })
     }
 
     fn for_each(&self, visit: &mut dyn FnMut(&str, Picture) -> ControlFlow<()>) -> Result<(), IndexError> {
-        self.read(|transaction| {
-            let (files, pictures) = (transaction.open_table(FILES)?, transaction.open_table(PICTURES)?);
-            for entry in files.iter()? {
+        self.read(|| {
+            for entry in self.files.iter()? {
                 let (path, file) = entry?;
-                if visit(path.value(), picture(file.value(), &pictures)?).is_break() {
+                if visit(path.value(), picture(file.value(), &self.pictures)?).is_break() {
                     break;
                 }
             }
@@ -147,9 +161,9 @@ impl Snapshot for Moment {
     }
 
     fn unreadable(&self) -> Result<BTreeMap<String, Unreadable>, IndexError> {
-        self.read(|transaction| {
+        self.read(|| {
             let mut all = BTreeMap::new();
-            for entry in transaction.open_table(UNREADABLE)?.iter()? {
+            for entry in self.unreadable.iter()? {
                 let (path, value) = entry?;
                 let ((bytes, secs, nanos, reason), path) = (value.value(), path.value().to_owned());
                 let state = FileState { bytes, secs, nanos };

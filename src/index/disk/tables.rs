@@ -36,7 +36,10 @@ pub(super) const SPACE: &str = "space";
 pub(super) const MODE: ConcurrencyMode = ConcurrencyMode::SingleWriter;
 
 /// What the two tables know of a picture.
-pub(super) fn picture((bytes, secs, nanos, row): FileRow, pictures: &impl ReadableTable<u32, PictureRow>) -> Result<Picture, redb::Error> {
+pub(super) fn picture(
+    (bytes, secs, nanos, row): FileRow,
+    pictures: &impl ReadableTable<u32, PictureRow>,
+) -> Result<Picture, redb::StorageError> {
     let (start, len, height, width) = pictures.get(row)?.map(|picture| picture.value()).unwrap_or_default();
     Ok(Picture { state: FileState { bytes, secs, nanos }, row, thumbnail: (start, len), size: [height, width] })
 }
