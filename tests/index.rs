@@ -132,8 +132,11 @@ fn compare_with_naive_search(mut writer: Writer, open: impl Fn() -> Reader, size
         assert_eq!(thumbnails, [thumbnail(1), thumbnail(2), thumbnail(2_999), Vec::new()]);
     };
     check(&reader);
+    let broken = Unreadable { path: "broken.jpg".to_owned(), state: state(9), reason: "torn".to_owned() };
+    block_on(writer.refuse(std::slice::from_ref(&broken))).unwrap();
     let before = size();
     block_on(writer.tidy()).unwrap();
+    assert_eq!(open().unreadable().unwrap().into_values().collect::<Vec<_>>(), [broken]);
     assert!(size() < before, "space is given back");
     check(&reader);
     assert_eq!(reader.embedding(&name(1)).unwrap().as_deref(), rows.get(DIM..2 * DIM));

@@ -1,4 +1,4 @@
-// Journals in IndexedDB: records of bytes under a name, numbered from 0. A journal changes by whole transactions, which last when they are done.
+// Journals in IndexedDB: records of bytes under a name, each with a number. A journal changes by whole transactions, which last when they are done.
 
 const RECORDS = "records";
 
@@ -37,12 +37,13 @@ export async function read(name, number) {
   return keys.result.map(([, key], index) => [key, values.result[index]]);
 }
 
-/** Adds records, the first of which gets this number; in place of all others if `anew`. A number that is taken is an error: somebody else writes, too. */
+/** Adds records, the first of which gets this number; in place of all before if `anew`. A number that is taken is an error: somebody else writes, too. */
 export async function append(name, number, added, anew) {
   const transaction = (await open()).transaction(RECORDS, "readwrite", { durability: "strict" });
   const records = transaction.objectStore(RECORDS);
-  if (anew) records.delete(from(name, 0));
   added.forEach((bytes, index) => records.add(bytes, [name, number + index]));
+  // Last: if a record cannot be added at all, the others stay.
+  if (anew) records.delete(IDBKeyRange.bound([name, 0], [name, number], false, true));
   await done(transaction);
 }
 

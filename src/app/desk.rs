@@ -100,7 +100,7 @@ impl Desk {
 
     pub(super) fn open(&mut self, source: ModelSource) {
         if source != ModelSource::Demo {
-            self.host.keep_models();
+            self.host.keep_stored();
         }
         self.open_any(source);
     }

@@ -81,8 +81,8 @@ pub trait Host {
     /// The person's languages, the best first: "ja-JP".
     fn languages(&self) -> Vec<String>;
 
-    /// Asks the system to keep models that are downloaded from now on. Files on a disk stay anyway.
-    fn keep_models(&mut self) {}
+    /// Asks the system to keep models and indexes that are stored from now on. Files on a disk stay anyway.
+    fn keep_stored(&mut self) {}
 
     /// Whether a model has to be downloaded into the browser: sizes matter more there.
     fn is_page(&self) -> bool;

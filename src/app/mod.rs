@@ -153,7 +153,7 @@ impl App {
         }
         if self.workspace == Workspace::Retrieve {
             let names = self.desk.host.name_dropped(dropped);
-            self.retrieval.take(&mut self.desk, names.iter().map(String::as_str));
+            self.retrieval.take_files(&mut self.desk, names);
         } else {
             self.desk.host.take(dropped);
         }

@@ -12,7 +12,6 @@ use serde_json::json;
 use super::console::note;
 use super::exit::Outcome;
 use super::progress::Progress;
-use super::signals::Interrupt;
 use super::table::{Table, fraction};
 
 const EXAMPLES: &str = "\
@@ -42,17 +41,13 @@ pub(crate) struct DuplicatesArgs {
 /// Compares every picture with every other.
 pub(crate) fn run(args: &DuplicatesArgs) -> Result<Outcome> {
     let reader = Reader::open(&args.index)?;
-    let interrupt = Interrupt::install(None)?;
     let progress = Progress::new(0, "pictures");
     let groups = block_on(reader.alike(args.least, &mut |done, total| {
         progress.show(done, total);
-        if interrupt.check().is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        ControlFlow::Continue(())
     }))?;
     drop(progress);
-    let Some(groups) = groups else {
-        interrupt.check()?;
-        return Ok(Outcome::Done);
-    };
+    let groups = groups.unwrap_or_default();
     let root = Path::new(&reader.stamp().root);
     let path = |found: &Found| root.join(&found.path).display().to_string();
     if args.json {

@@ -57,7 +57,7 @@ pub(crate) struct IndexArgs {
 
 /// Finds what has changed, encodes that, and writes it batch by batch.
 pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
-    if args.folder.is_file() {
+    if args.folder.exists() && !args.folder.is_dir() {
         bail!("{} is no folder; polyglance embed takes single pictures", args.folder.display());
     }
     let folder = DiskFolder::open(&args.folder)?;
@@ -67,8 +67,17 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     let stamp = Stamp::new(folder.root(), args.model.as_deref().unwrap_or_default(), &model.encoder, max_num_patches, resample);
     let vectors = args.vectors.as_deref().map(|file| vectors::read(file, Path::new(folder.root()), stamp.dim)).transpose()?;
     let writer = Writer::open(&args.output, &stamp)?;
-    let (update, left_out) = block_on(Update::begin(writer, Box::new(folder), model.config().vision))?;
-    let mut update = update.given(vectors.unwrap_or_default());
+    let (mut update, left_out) = block_on(Update::begin(writer, Box::new(folder), model.config().vision))?;
+    if let (Some(file), Some(vectors)) = (&args.vectors, vectors) {
+        let count = vectors.len();
+        if update.give(vectors) == 0 && update.total() > 0 {
+            bail!(
+                "none of the {count} paths in {} is that of a picture in {} that has to be indexed",
+                file.display(),
+                args.folder.display()
+            );
+        }
+    }
 
     let interrupt = Interrupt::install(None)?;
     let progress = Progress::new(0, "pictures");
@@ -100,12 +109,10 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
 /// What was done, and where the time went.
 fn describe(summary: &Summary) -> String {
     let Summary { added, given, unchanged, gone, times, .. } = summary;
-    let mut text = format!("{} added or changed, {unchanged} unchanged, {gone} gone", plural(*added, "picture"));
+    let with_given = if *given > 0 { format!(" ({given} by the vectors that were given)") } else { String::new() };
+    let mut text = format!("{} added or changed{with_given}, {unchanged} unchanged, {gone} gone", plural(*added, "picture"));
     if summary.lost() > 0 {
         text += &format!(", {} that cannot be read", plural(summary.lost(), "file"));
-    }
-    if *given > 0 {
-        text += &format!(", {given} of them with the vectors that were given");
     }
     if *added > 0 {
         let share = |secs: f64| 100.0 * secs / times.total.max(1e-9);

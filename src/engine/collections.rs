@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
 use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Search, Stage};
@@ -33,12 +34,17 @@ pub(super) enum Part {
     Text(String),
     /// Its embedding, `[dim]`.
     Known(Vec<f32>),
-    /// The content of a picture that is not in the index.
-    Picture(Vec<u8>),
+    /// A file that is not in the index.
+    Picture {
+        name: String,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Seconds that a batch takes while an app may want something else.
 const TURN_SECS: f64 = 0.25;
+/// Times that an index is read again which somebody else writes.
+const READ_ATTEMPTS: u32 = 5;
 
 impl Collections {
     /// Those of a program.
@@ -129,6 +135,17 @@ impl Collections {
         self.read_index(name).await.map_err(input)
     }
 
+    /// Reads something, again if others have changed it meanwhile.
+    async fn read<T>(&mut self, name: &str, read: impl Fn(&Reader) -> Result<T, IndexError>) -> Result<T, Failure> {
+        let mut attempts = 0..READ_ATTEMPTS;
+        loop {
+            match read(self.reader(name).await?) {
+                Err(IndexError::Io { reason, .. }) if reason.kind() == ErrorKind::Interrupted && attempts.next().is_some() => {}
+                result => return result.map_err(input),
+            }
+        }
+    }
+
     async fn read_index(&mut self, name: &str) -> Result<&Reader, IndexError> {
         Ok(match self.readers.entry(name.to_owned()) {
             Entry::Occupied(entry) => {
@@ -143,15 +160,12 @@ impl Collections {
     /// The pictures that are nearest to a direction, or all in order without one.
     pub(super) async fn search(&mut self, request: &Search, direction: Option<&[f32]>) -> Result<Hits, Failure> {
         let watch = Stopwatch::start();
-        let reader = self.reader(&request.collection).await?;
-        let results = match direction {
-            Some(direction) => reader.search(direction, request.count).map(|results| match request.within {
-                Some(share) => results.within(share),
-                None => results,
-            }),
-            None => reader.first(request.count),
+        let find = |reader: &Reader| match (direction, request.within) {
+            (Some(direction), Some(share)) => reader.search(direction, request.count).map(|results| results.within(share)),
+            (Some(direction), None) => reader.search(direction, request.count),
+            (None, _) => reader.first(request.count),
         };
-        let Results { found, compared, .. } = results.map_err(input)?;
+        let Results { found, compared, .. } = self.read(&request.collection, find).await?;
         let score = |score| direction.map(|_| score);
         let hits = found.into_iter().map(|found| Hit { path: found.path, score: score(found.score), size: found.size }).collect();
         Ok(Hits { hits, compared, search_millis: 1e3 * watch.elapsed_secs(), ..Hits::default() })
@@ -183,16 +197,16 @@ impl Collections {
 
     /// What is known of a part of a query. Paths of pictures may be relative to the collection's folder.
     pub(super) async fn part(&mut self, collection: &str, subject: &Subject) -> Result<Part, Failure> {
-        let reader = self.reader(collection).await?;
         let Subject::Picture(path) = subject else { return Ok(Part::Text(subject.to_string())) };
-        let root = reader.stamp().root.clone();
-        let picture = path.strip_prefix("./").unwrap_or(path);
-        let below = picture.strip_prefix(&root).and_then(|below| below.strip_prefix(['/', '\\'])).unwrap_or(picture);
-        if let Some(embed) = reader.embedding(&below.replace('\\', "/")).map_err(input)? {
+        let root = self.stamp(collection).await?.root.clone();
+        if let Some(below) = self.shelf.below(&root, path)
+            && let Some(embed) = self.read(collection, |reader| reader.embedding(&below)).await?
+        {
             return Ok(Part::Known(embed));
         }
-        let bytes = self.shelf.read(&root, picture);
-        bytes.map(Part::Picture).map_err(|error| input(format!("{picture}: {error}")))
+        let picture = path.strip_prefix("./").unwrap_or(path);
+        let bytes = self.shelf.read(&root, picture).map_err(|error| input(format!("{picture}: {error}")))?;
+        Ok(Part::Picture { name: picture.to_owned(), bytes })
     }
 
     /// How a collection was made.
@@ -207,13 +221,13 @@ impl Collections {
 
     /// Encoded small pictures.
     pub(super) async fn thumbnails(&mut self, collection: &str, paths: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.reader(collection).await?.thumbnails(paths).map_err(input)
+        self.read(collection, |reader| reader.thumbnails(paths)).await
     }
 
     /// A picture from the folder of a collection.
     pub(super) async fn look(&mut self, collection: &str, path: &str) -> Result<DecodedImage, Failure> {
         let root = self.stamp(collection).await?.root.clone();
-        let folder = self.shelf.folder(&root).map_err(input)?;
+        let folder = self.shelf.folder(&root).map_err(|error| input(format!("{path}: {error}")))?;
         let bytes = folder.read(path).map_err(|error| input(format!("{path}: {error}")))?;
         decode(&bytes, &Limits::current()).map_err(|error| input(format!("{path}: {error}")))
     }
@@ -236,6 +250,6 @@ impl Collections {
 fn failed(error: UpdateError) -> Failure {
     match error {
         UpdateError::Encoder { .. } => Failure::new(FailureKind::Model, error),
-        UpdateError::Index(_) | UpdateError::Empty { .. } | UpdateError::Threads(_) => input(error),
+        UpdateError::Index(_) | UpdateError::Empty { .. } | UpdateError::Other { .. } | UpdateError::Threads(_) => input(error),
     }
 }

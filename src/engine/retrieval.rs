@@ -71,7 +71,7 @@ impl<L: Loader> Service<L> {
             embeds.push(match collections.part(&request.collection, &term.subject).await? {
                 Part::Known(embed) => embed,
                 Part::Text(text) => open.embed_texts(&[text], report).await?,
-                Part::Picture(bytes) => open.embed_file(&bytes).await?,
+                Part::Picture { name, bytes } => open.embed_file(&name, &bytes).await?,
             });
         }
         let direction = query.direction(&embeds).ok_or_else(|| input("the parts of the query cancel each other out"))?;
@@ -82,12 +82,12 @@ impl<L: Loader> Service<L> {
 
 impl Open {
     /// The embedding of an encoded picture, `[dim]`. A known one is not computed again.
-    async fn embed_file(&mut self, bytes: &[u8]) -> Result<Vec<f32>, Failure> {
+    async fn embed_file(&mut self, name: &str, bytes: &[u8]) -> Result<Vec<f32>, Failure> {
         let key: [u8; 32] = Sha256::digest(bytes).into();
         if let Some(embed) = self.files.get(&key) {
             return Ok(embed.clone());
         }
-        let picture = decode(bytes, &Limits::current()).map_err(input)?.pixels;
+        let picture = decode(bytes, &Limits::current()).map_err(|error| input(format!("{name}: {error}")))?.pixels;
         let patches = preprocess(&picture, &self.encoder.config().vision, None, Resampling::default()).map_err(input)?;
         let embeds = self.encoder.encode_images(&PatchBatch::pack(&[patches]), ImageOutputs::default()).await.map_err(model)?.embeds;
         self.files.insert(key, embeds.clone(), size_of_val(embeds.as_slice()));

@@ -60,8 +60,8 @@ impl Drop for Started {
 }
 
 impl WorkerTransport {
-    /// The name of files that are in no folder.
-    pub const LOOSE: &str = "loose files";
+    /// How paths of files begin that are in no folder, and the name that these have in common.
+    pub const DROPPED: &str = "/dropped/";
 
     /// A transport that calls `wake` when there is something to receive, so that an idle page need not look.
     pub fn new(wake: impl Fn() + 'static) -> Self {

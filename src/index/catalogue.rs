@@ -63,9 +63,16 @@ impl Catalogue {
         encoded(&Record::Begun { format: FORMAT, stamp: stamp.clone() })
     }
 
-    /// The record of a transaction.
-    pub fn changed(space: Space, changes: Changes) -> Vec<u8> {
-        encoded(&Record::Changed { space, changes })
+    /// The records of a transaction; in place of all others where it begins anew: then what they said and still holds is said again.
+    pub fn records(&self, space: Space, changes: &Changes) -> Vec<Vec<u8>> {
+        let mut changes = changes.clone();
+        let mut records = Vec::new();
+        if changes.anew {
+            records.push(Self::begun(&self.stamp));
+            changes.unreadable = self.unreadable.values().cloned().chain(changes.unreadable).collect();
+        }
+        records.push(encoded(&Record::Changed { space, changes }));
+        records
     }
 
     /// How it was made.
@@ -94,7 +101,8 @@ impl Catalogue {
         &self.unreadable
     }
 
-    fn change(&mut self, space: Space, changes: Changes) {
+    /// Does what a transaction does.
+    pub fn change(&mut self, space: Space, changes: Changes) {
         self.space = space;
         if changes.anew {
             self.pictures.clear();

@@ -33,7 +33,7 @@ pub struct Unreadable {
 }
 
 /// By what a change of a file is noticed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileState {
     /// Length.
     pub bytes: u64,

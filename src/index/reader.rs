@@ -177,11 +177,14 @@ impl Reader {
         let snapshot = self.store.snapshot()?;
         let rows = snapshot.space().rows;
         let compared = snapshot.count()? as usize;
-        let (count, ordinary) = (count.min(compared), ordinary(&*snapshot, query)?);
+        let count = count.min(compared);
         // Rows of files that are gone are found as well: as many more are asked for as it takes to have enough of the others.
         let mut k = count + count / 8;
         loop {
-            let hits = nearest(&*snapshot, self.stamp().dim, query, k.min(rows as usize))?.pop().unwrap_or_default();
+            let mut sample = Sample::new(rows);
+            let hits =
+                nearest(&*snapshot, self.stamp().dim, query, k.min(rows as usize), |start, vectors| sample.take(start, vectors, query))?;
+            let hits = hits.into_iter().next().unwrap_or_default();
             let mut found = Vec::with_capacity(count);
             for hit in hits {
                 if found.len() < count
@@ -191,45 +194,56 @@ impl Reader {
                 }
             }
             if found.len() == count || k >= rows as usize {
-                return Ok(Results { found, compared, ordinary });
+                return Ok(Results { found, compared, ordinary: sample.median() });
             }
             k = 2 * k + 16;
         }
     }
 }
 
-/// The best `k` rows for each query, `[queries, dim]`.
-fn nearest(snapshot: &dyn Snapshot, dim: usize, queries: &[f32], k: usize) -> Result<Vec<Vec<Hit>>, IndexError> {
+/// The best `k` rows for each query, `[queries, dim]`. Gives all vectors to `also`, as many at a time as may be in memory, with the first of their rows.
+fn nearest(
+    snapshot: &dyn Snapshot,
+    dim: usize,
+    queries: &[f32],
+    k: usize,
+    mut also: impl FnMut(u32, &[f16]),
+) -> Result<Vec<Vec<Hit>>, IndexError> {
     let search = ScoresTopK { dim, k };
     let mut lists = vec![Vec::new(); queries.len() / dim.max(1)];
-    for_each_piece(snapshot, |start, vectors| {
-        let hits = search.run(queries, Table::F16(vectors));
-        lists.iter_mut().zip(hits).for_each(|(lists, hits)| lists.push((start, hits)));
-    })?;
-    Ok(lists.into_iter().map(|lists| search.merge(lists)).collect())
-}
-
-/// The median score of pictures that are spread over the whole index. Rows of files that are gone are as good as others for that.
-fn ordinary(snapshot: &dyn Snapshot, query: &[f32]) -> Result<f32, IndexError> {
-    let step = snapshot.space().rows.div_ceil(SAMPLE).max(1);
-    let mut scores = Vec::with_capacity(SAMPLE as usize);
-    for_each_piece(snapshot, |start, vectors| {
-        let first = start.next_multiple_of(step) - start;
-        let sample = vectors.chunks_exact(query.len().max(1)).skip(first as usize).step_by(step as usize);
-        scores.extend(sample.map(|row| row.iter().zip(query).map(|(value, query)| value.to_f32() * query).sum::<f32>()));
-    })?;
-    scores.sort_by(f32::total_cmp);
-    Ok(scores.get(scores.len() / 2).copied().unwrap_or(0.0))
-}
-
-/// Gives all vectors, each time as many as may be in memory, with the first of their rows.
-fn for_each_piece(snapshot: &dyn Snapshot, mut each: impl FnMut(u32, &[f16])) -> Result<(), IndexError> {
     let (rows, step) = (snapshot.space().rows, snapshot.rows_at_once().max(1));
     let mut start = 0;
     while start < rows {
         let end = start.saturating_add(step).min(rows);
-        each(start, &snapshot.vectors(start..end)?);
+        let vectors = snapshot.vectors(start..end)?;
+        let hits = search.run(queries, Table::F16(&vectors));
+        lists.iter_mut().zip(hits).for_each(|(lists, hits)| lists.push((start, hits)));
+        also(start, &vectors);
         start = end;
     }
-    Ok(())
+    Ok(lists.into_iter().map(|lists| search.merge(lists)).collect())
+}
+
+/// Scores of pictures that are spread over the whole index. Rows of files that are gone are as good as others for that.
+struct Sample {
+    /// From one to the next.
+    step: u32,
+    scores: Vec<f32>,
+}
+
+impl Sample {
+    fn new(rows: u32) -> Self {
+        Self { step: rows.div_ceil(SAMPLE).max(1), scores: Vec::with_capacity(SAMPLE as usize) }
+    }
+
+    fn take(&mut self, start: u32, vectors: &[f16], query: &[f32]) {
+        let first = start.next_multiple_of(self.step) - start;
+        let rows = vectors.chunks_exact(query.len().max(1)).skip(first as usize).step_by(self.step as usize);
+        self.scores.extend(rows.map(|row| row.iter().zip(query).map(|(value, query)| value.to_f32() * query).sum::<f32>()));
+    }
+
+    fn median(mut self) -> f32 {
+        self.scores.sort_by(f32::total_cmp);
+        self.scores.get(self.scores.len() / 2).copied().unwrap_or(0.0)
+    }
 }

@@ -30,6 +30,9 @@ pub trait IndexStore: Shareable {
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError>;
 
     /// Learns what others have written.
+    ///
+    /// # Errors
+    /// It cannot be read, or is there no longer.
     fn refresh(&mut self) -> IndexFuture<'_, ()> {
         Box::pin(std::future::ready(Ok(())))
     }
@@ -38,12 +41,21 @@ pub trait IndexStore: Shareable {
 /// An index as the one sees it who writes it. Old or new: what is appended to the arrays counts from the commit that speaks of it.
 pub trait WritableStore: IndexStore {
     /// Writes at an end of an array that was committed, and waits until that lasts.
+    ///
+    /// # Errors
+    /// As for all of these: the system refuses, and the index is as before.
     fn append(&mut self, array: Array, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()>;
 
     /// Makes an array of another generation from parts, and waits until that lasts.
+    ///
+    /// # Errors
+    /// See [`append`](Self::append).
     fn renew<'a>(&'a mut self, array: Array, generation: u64, parts: Parts<'a>) -> IndexFuture<'a, ()>;
 
     /// One transaction. Arrays of other generations than `space` tells are removed after it.
+    ///
+    /// # Errors
+    /// See [`append`](Self::append).
     fn commit(&mut self, space: Space, changes: Changes) -> IndexFuture<'_, ()>;
 }
 
@@ -166,15 +178,27 @@ pub struct Changes {
 /// The indexes that a program keeps for its user, by name.
 pub trait Shelf {
     /// What there is, whether it can be read or not.
+    ///
+    /// # Errors
+    /// The system refuses.
     fn names(&mut self) -> IndexFuture<'_, Vec<String>>;
 
     /// Opens one to read it.
+    ///
+    /// # Errors
+    /// There is none of this name, or it is damaged.
     fn reader<'a>(&'a mut self, name: &'a str) -> IndexFuture<'a, Reader>;
 
     /// Opens one to write it, or makes it.
+    ///
+    /// # Errors
+    /// It is damaged, was made otherwise than the stamp says, or is being written, or the system refuses.
     fn writer<'a>(&'a mut self, name: &'a str, stamp: &'a Stamp) -> IndexFuture<'a, Writer>;
 
     /// Deletes one with all that belongs to it.
+    ///
+    /// # Errors
+    /// It is being written, or the system refuses.
     fn delete<'a>(&'a mut self, name: &'a str) -> IndexFuture<'a, ()>;
 
     /// The pictures of a folder.
@@ -183,7 +207,10 @@ pub trait Shelf {
     /// There is no such folder.
     fn folder(&mut self, root: &str) -> Result<Box<dyn Folder>, IndexError>;
 
-    /// The content of a picture by its path, which begins at that folder if it is relative.
+    /// The path below that folder of a picture as people name it: from there, or from anywhere; nothing if it is not below.
+    fn below(&self, root: &str, picture: &str) -> Option<String>;
+
+    /// The content of a picture as people name it.
     ///
     /// # Errors
     /// It cannot be read, or is larger than a picture may be.
@@ -194,6 +221,11 @@ pub trait Shelf {
 pub trait Folder: Shareable {
     /// Its name in stamps; on a disk, its absolute path.
     fn root(&self) -> &str;
+
+    /// Whether others may be called the same.
+    fn is_told_by_name(&self) -> bool {
+        false
+    }
 
     /// What there is now.
     ///

@@ -22,6 +22,8 @@ const THUMBNAIL_SIDE: u32 = 320;
 const THUMBNAIL_QUALITY: u8 = 80;
 /// Patches encoded at once, at most: enough to fill a device.
 const TOKENS_PER_BATCH: usize = 4_096;
+/// As many of a batch does a picture take that has nothing to be encoded.
+const TOKENS_OF_KNOWN: usize = 64;
 
 /// The way from what an index knows of a folder to what is there now. It can be left at any time, and gone on with.
 pub struct Update {
@@ -143,6 +145,16 @@ pub enum UpdateError {
         /// Pictures in the index.
         pictures: usize,
     },
+    /// It seems to be another folder.
+    #[error(
+        "none of the {pictures} pictures in the index of {root} is in the folder that was chosen: is it another one of that name? If not, delete the index"
+    )]
+    Other {
+        /// The folder's name.
+        root: String,
+        /// Pictures in the index.
+        pictures: usize,
+    },
     /// The system has no threads to read on.
     #[error("cannot read pictures: {0}")]
     Threads(std::io::Error),
@@ -183,6 +195,10 @@ impl Update {
         if pictures.is_empty() && !known.is_empty() {
             return Err(UpdateError::Empty { root: folder.root().to_owned(), pictures: known.len() });
         }
+        let is_other = folder.is_told_by_name() && !known.is_empty() && !pictures.iter().any(|(below, _)| known.contains_key(below));
+        if is_other {
+            return Err(UpdateError::Other { root: folder.root().to_owned(), pictures: known.len() });
+        }
         let (mut todo, mut present, mut summary) = (Vec::new(), BTreeSet::new(), Summary::default());
         for (below, state) in pictures {
             present.insert(below.clone());
@@ -195,9 +211,9 @@ impl Update {
             }
         }
         // What is where nobody could look may still be there.
-        let is_unseen = |path: &str| {
-            unseen.iter().any(|place| path.strip_prefix(place.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-        };
+        let is_below = |path: &str, place: &str| path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        // The whole folder has an empty path.
+        let is_unseen = |path: &str| unseen.iter().any(|place| place.is_empty() || is_below(path, place));
         let gone = |path: &&String| !present.contains(*path) && !is_unseen(path);
         let gone: BTreeSet<String> = known.keys().chain(unreadable.keys()).filter(gone).cloned().collect();
         summary.gone = gone.iter().filter(|path| known.contains_key(*path)).count();
@@ -208,10 +224,16 @@ impl Update {
         Ok((Self { writer, folder, how, given, todo, next: 0, pace: None, summary }, left_out))
     }
 
-    /// The same with embeddings that somebody has computed: `[dim]` of unit length, by paths below the folder. Pictures that have one are not encoded.
-    #[must_use]
-    pub fn given(self, embeds: HashMap<String, Vec<f32>>) -> Self {
-        Self { given: Arc::new(embeds), ..self }
+    /// Pictures that have to be looked at.
+    pub fn total(&self) -> usize {
+        self.todo.len()
+    }
+
+    /// Takes embeddings that somebody has computed: `[dim]` of unit length, by paths below the folder. Pictures that have one are not encoded; gives how
+    /// many these are.
+    pub fn give(&mut self, embeds: HashMap<String, Vec<f32>>) -> usize {
+        self.given = Arc::new(embeds);
+        self.todo.iter().filter(|todo| self.given.contains_key(&todo.below)).count()
     }
 
     /// What has been done so far.
@@ -374,7 +396,9 @@ impl How {
     fn prepare(&self, index: usize, todo: &Todo, given: Option<&Vec<f32>>, folder: &dyn Folder) -> Result<Prepared, Unreadable> {
         let refused = |reason: String| Unreadable { path: todo.below.clone(), state: todo.state, reason };
         let watch = Stopwatch::start();
-        let bytes = folder.read(&todo.below).map_err(|error| refused(error.to_string()))?;
+        // A file that could not be had is tried again each time: its state is none that a file has.
+        let not_had = |error: std::io::Error| Unreadable { state: FileState::default(), ..refused(error.to_string()) };
+        let bytes = folder.read(&todo.below).map_err(not_had)?;
         let decoded = decode(&bytes, &Limits::current()).map_err(|error| refused(error.to_string()))?;
         let decoding = watch.elapsed_secs();
         let watch = Stopwatch::start();
@@ -392,11 +416,11 @@ impl How {
 }
 
 impl Content {
-    /// Patches that it fills a batch with. What is known is written with others, and has no batch of its own.
+    /// Patches that it fills a batch with; what is known has none, but takes memory.
     fn tokens(&self) -> usize {
         match self {
             Self::Patches(patches) => patches.grid.patches(),
-            Self::Embedding(_) => 1,
+            Self::Embedding(_) => TOKENS_OF_KNOWN,
         }
     }
 }

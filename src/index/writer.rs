@@ -107,6 +107,7 @@ impl Writer {
     /// # Errors
     /// The system refuses; the index is as before.
     pub async fn tidy(&mut self) -> Result<(), IndexError> {
+        self.store.refresh().await?;
         let snapshot = self.store.snapshot()?;
         let mut kept = pictures(&*snapshot)?;
         let gone = f64::from(self.space.rows) - kept.len() as f64;

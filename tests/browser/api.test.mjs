@@ -280,8 +280,16 @@ test("the example classifies what is chosen, under its content security policy",
   await page.close();
 });
 
-test("the package holds the files that it lists", async () => {
+test("the package holds the files that it lists, and lists those that they need", async () => {
   const { files, types, exports } = await (await fetch(new URL("package.json", URL_OF_PAGE))).json();
   const listed = [...files.filter((file) => !file.endsWith("/")), types, exports["."].default];
-  for (const file of listed) assert.equal((await fetch(new URL(file, URL_OF_PAGE))).status, 200, file);
+  for (const file of listed) {
+    const response = await fetch(new URL(file, URL_OF_PAGE));
+    assert.equal(response.status, 200, file);
+    if (!file.endsWith(".js")) continue;
+    // What a module asks for is in the package, too.
+    for (const [, name] of (await response.text()).matchAll(/(?:from |import\(|import )["']\.\/([^"']+)["']/g)) {
+      assert.ok(files.some((listed) => listed === name || (listed.endsWith("/") && name.startsWith(listed))), `${file} asks for ${name}`);
+    }
+  }
 });

@@ -5,11 +5,12 @@ import { test } from "node:test";
 import { MANIFEST, caseOf, crashWorker, endWorker, expected, imagePath, modelFiles, openBlank } from "./support.mjs";
 
 const IMAGE = 3;
-const CLASSIFY = { kind: "classify", body: { image: 1, max_num_patches: 64, labels: MANIFEST.texts.map((text) => [text]) } };
-const OPEN = { kind: "open", body: { source: { named: "chosen" }, device: "cpu", precision: "auto" } };
-const MANY = { kind: "embed_texts", body: { texts: Array.from({ length: 400 }, (_, i) => `a photo of ${i} cats`) } };
+/** Methods of the probe, with their arguments. */
+const CLASSIFY = ["classify", 64, MANIFEST.texts];
+const OPEN = ["open", "chosen"];
+const MANY = ["embedTexts", Array.from({ length: 400 }, (_, i) => `a photo of ${i} cats`)];
 
-/** A page whose `ask(job, bulk)` promises the answer to a job. */
+/** A page whose `ask(method, ...args)` promises the answer to a job. */
 async function openProbe() {
   const { page } = await openBlank();
   await page.setInputFiles("#files", modelFiles("naflex"));
@@ -28,18 +29,18 @@ async function openProbe() {
       }
     };
     const probe = new Probe(() => queueMicrotask(receive));
-    globalThis.ask = (job, bulk = new Uint8Array()) => new Promise((resolve) => waiting.set(probe.send(JSON.stringify(job), bulk), resolve));
+    globalThis.ask = (method, ...args) => new Promise((resolve) => waiting.set(probe[method](...args), resolve));
     probe.files("chosen", [...document.getElementById("files").files]);
   });
   return page;
 }
 
-const ask = (page, job) => page.evaluate((job) => ask(job), job);
+const ask = (page, job) => page.evaluate((job) => ask(...job), job);
 
 const addImage = (page) =>
   page.evaluate(async () => {
     const bulk = new Uint8Array(await document.getElementById("image").files[0].arrayBuffer());
-    return ask({ kind: "add_image", body: { image: 1, form: "file", preview_side: 0 } }, bulk);
+    return ask("addImage", bulk);
   });
 
 /** Kills this many workers, one after another, in the middle of embedding. */
@@ -56,7 +57,7 @@ async function embedUnderFire(page, kill, kills) {
         globalThis.kill();
       }
     };
-    return ask(job);
+    return ask(...job);
   }, [MANY, kills]);
 }
 
@@ -89,7 +90,7 @@ test("a job that kills two workers is given up, with the reason", async () => {
 
 test("files nobody handed over are an error", async () => {
   const page = await openProbe();
-  const { kind, body } = await ask(page, { ...OPEN, body: { ...OPEN.body, source: { named: "other" } } });
+  const { kind, body } = await ask(page, ["open", "other"]);
   assert.equal(kind, "failed");
   assert.match(body.message, /not handed over any files as "other"/);
   await page.close();

@@ -26,7 +26,7 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn new(stamp: &Stamp) -> Self {
-        let kept = Kept { catalogue: Arc::new(read(None, &Catalogue::begun(stamp))), arrays: HashMap::new() };
+        let kept = Kept { catalogue: Arc::new(read(None, &[Catalogue::begun(stamp)])), arrays: HashMap::new() };
         Self { kept: Arc::new(Mutex::new(kept)), stamp: stamp.clone() }
     }
 
@@ -35,9 +35,8 @@ impl Memory {
     }
 }
 
-/// What a record adds.
-fn read(known: Option<Catalogue>, record: &[u8]) -> Catalogue {
-    Catalogue::read(known, [record]).unwrap().unwrap()
+fn read(known: Option<Catalogue>, records: &[Vec<u8>]) -> Catalogue {
+    Catalogue::read(known, records.iter().map(Vec::as_slice)).unwrap().unwrap()
 }
 
 impl IndexStore for Memory {
@@ -75,7 +74,9 @@ impl WritableStore for Memory {
 
     fn commit(&mut self, space: Space, changes: Changes) -> IndexFuture<'_, ()> {
         let mut kept = self.kept();
-        kept.catalogue = Arc::new(read(Some(Catalogue::clone(&kept.catalogue)), &Catalogue::changed(space, changes)));
+        // What was said is read, as whoever comes later will.
+        let records = kept.catalogue.records(space, &changes);
+        kept.catalogue = Arc::new(read(Some(Catalogue::clone(&kept.catalogue)), &records));
         Box::pin(ready(Ok(())))
     }
 }

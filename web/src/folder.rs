@@ -49,6 +49,10 @@ impl Folder for GivenFolder {
         &self.root
     }
 
+    fn is_told_by_name(&self) -> bool {
+        true
+    }
+
     fn census(&self) -> Result<Census, IndexError> {
         let (mut pictures, mut left_out) = (Vec::new(), LeftOut::default());
         for (path, file) in self.files() {

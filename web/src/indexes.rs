@@ -39,6 +39,10 @@ extern "C" {
 const INDEXES: &str = "indexes";
 /// Vectors that are in memory at once.
 const PIECE_BYTES: usize = 32 << 20;
+/// Each takes a second.
+const LOCK_ATTEMPTS: u32 = 5;
+/// Times that another tab may make arrays anew while this one opens them.
+const LOAD_ATTEMPTS: u32 = 5;
 
 /// The indexes of this site.
 pub(crate) struct BrowserShelf {
@@ -50,32 +54,42 @@ impl BrowserShelf {
         Self { host }
     }
 
-    /// A lock that whoever writes an index holds.
+    /// A lock that whoever writes an index holds. A worker that has died returns its own after seconds.
     async fn lock(&self, name: &str) -> Result<Lock, IndexError> {
-        let lock = Lock::soon(&self.host, &format!("polyglance index {name}"), "exclusive").await;
-        let is_busy = || IndexError::Database {
+        for _ in 0..LOCK_ATTEMPTS {
+            let lock = Lock::soon(&self.host, &format!("polyglance index {name}"), "exclusive").await;
+            if let Some(lock) = lock.map_err(|failure| refused("lock", name, failure))? {
+                return Ok(lock);
+            }
+        }
+        Err(IndexError::Database {
             file: name.into(),
             reason: "another tab is writing it; close that, or wait until it is done".to_owned(),
-        };
-        lock.map_err(|failure| refused("lock", name, failure))?.ok_or_else(is_busy)
+        })
     }
 
     async fn write(&self, name: &str, stamp: &Stamp) -> Result<Writer, IndexError> {
-        let lock = self.lock(name).await?;
-        let folder = async { at_root().await?.folder(name, true).await };
-        let folder = folder.await.map_err(|failure| refused("make", name, failure))?.ok_or_else(|| damaged(name, "its folder is gone"))?;
-        let mut store = match Store::open(name, folder.clone()).await? {
-            Some(store) => store,
-            None => {
-                write_journal(name, 0.0, [Catalogue::begun(stamp)], false).await?;
-                Store::open(name, folder).await?.ok_or_else(|| damaged(name, "its beginning is gone"))?
+        let mut lock = Some(self.lock(name).await?);
+        let make = async {
+            let indexes = at_root().await?;
+            let is_new = read(name, 0.0).await.map(|records| Array::from(&records).length() == 0).map_err(|error| failure(&error))?;
+            if is_new {
+                // What a deletion may have left: then its arrays are nothing.
+                indexes.remove(name).await?;
             }
+            Ok((is_new, indexes.folder(name, true).await?))
         };
+        let (is_new, folder) = make.await.map_err(|failure| refused("make", name, failure))?;
+        let folder = folder.ok_or_else(|| damaged(name, "its folder is gone"))?;
+        if is_new {
+            // Numbers only ever go up, so that who knew an index of this name before finds the beginning of this one.
+            write_journal(name, js_sys::Date::now(), &[Catalogue::begun(stamp)], false).await?;
+        }
+        let store = Store::open(name, folder, &mut lock).await?;
         let was = store.catalogue.stamp();
         if was != stamp {
             return Err(IndexError::OtherStamp { file: name.into(), was: was.to_string(), is: stamp.to_string() });
         }
-        store._lock = Some(lock);
         store.remove_leftovers().await;
         Writer::new(Box::new(store))
     }
@@ -93,10 +107,8 @@ impl Shelf for BrowserShelf {
     fn reader<'a>(&'a mut self, name: &'a str) -> IndexFuture<'a, Reader> {
         Box::pin(async move {
             let folder = async { at_root().await?.folder(name, false).await };
-            let missing = || IndexError::Database { file: name.into(), reason: "there is no such index".to_owned() };
-            let folder = folder.await.map_err(|failure| refused("open", name, failure))?.ok_or_else(missing)?;
-            let store = Store::open(name, folder).await?.ok_or_else(|| damaged(name, "its beginning is missing"))?;
-            Ok(Reader::new(Box::new(store)))
+            let folder = folder.await.map_err(|failure| refused("open", name, failure))?.ok_or_else(|| missing(name))?;
+            Ok(Reader::new(Box::new(Store::open(name, folder, &mut None).await?)))
         })
     }
 
@@ -118,13 +130,15 @@ impl Shelf for BrowserShelf {
         Ok(Box::new(GivenFolder::new(&self.host, root)?))
     }
 
+    fn below(&self, _root: &str, picture: &str) -> Option<String> {
+        // What was dropped is in no folder, and a page knows no paths from anywhere else.
+        (!picture.starts_with('/')).then(|| picture.strip_prefix("./").unwrap_or(picture).to_owned())
+    }
+
     fn read(&mut self, root: &str, picture: &str) -> std::io::Result<Vec<u8>> {
-        // A picture that was dropped is in no folder.
-        let loose = GivenFolder::new(&self.host, WorkerTransport::LOOSE).map(|files| files.read(picture));
-        match loose {
-            Ok(Ok(bytes)) => Ok(bytes),
-            _ => GivenFolder::new(&self.host, root).map_err(std::io::Error::other)?.read(picture),
-        }
+        let (root, picture) =
+            picture.strip_prefix(WorkerTransport::DROPPED).map_or((root, picture), |name| (WorkerTransport::DROPPED, name));
+        GivenFolder::new(&self.host, root).map_err(std::io::Error::other)?.read(picture)
     }
 }
 
@@ -142,33 +156,53 @@ struct Store {
 }
 
 impl Store {
-    /// Nothing if its journal is empty.
-    async fn open(name: &str, folder: Folder) -> Result<Option<Self>, IndexError> {
+    /// Whoever writes it hands over a lock.
+    async fn open(name: &str, folder: Folder, lock: &mut Option<Lock>) -> Result<Self, IndexError> {
         let (records, next) = read_journal(name, 0.0).await?;
-        let Some(catalogue) = catalogue(name, None, &records)? else { return Ok(None) };
-        let mut store = Self { name: name.to_owned(), folder, catalogue: Rc::new(catalogue), next, arrays: [None, None], _lock: None };
-        store.open_arrays().await?;
-        Ok(Some(store))
+        let catalogue = catalogue(name, None, &records)?.ok_or_else(|| missing(name))?;
+        let (name, catalogue, arrays) = (name.to_owned(), Rc::new(catalogue), [None, None]);
+        let mut store = Self { name, folder, catalogue, next, arrays, _lock: lock.take() };
+        store.load().await?;
+        Ok(store)
     }
 
-    /// Takes over the records that were added.
-    async fn read_on(&mut self) -> Result<(), IndexError> {
-        let (records, next) = read_journal(&self.name, self.next).await?;
-        if !records.is_empty() {
-            let known = catalogue(&self.name, Some(Catalogue::clone(&self.catalogue)), &records)?;
-            self.catalogue = Rc::new(known.ok_or_else(|| damaged(&self.name, "its beginning is missing"))?);
+    /// Takes over the records that were added, and looks at the arrays as they are now.
+    async fn load(&mut self) -> Result<(), IndexError> {
+        for _ in 0..LOAD_ATTEMPTS {
+            // From the last one that is known: if that is there no longer, all is new, or nothing is left.
+            let last = self.next - 1.0;
+            let (mut records, next) = read_journal(&self.name, last).await?;
+            if records.first().is_some_and(|(number, _)| *number == last) {
+                records.remove(0);
+            } else if records.is_empty() {
+                return Err(missing(&self.name));
+            }
+            if !records.is_empty() {
+                let known = catalogue(&self.name, Some(Catalogue::clone(&self.catalogue)), &records)?;
+                self.catalogue = Rc::new(known.ok_or_else(|| missing(&self.name))?);
+            }
+            self.next = next;
+            if self.open_arrays().await? {
+                return Ok(());
+            }
+            // Another tab may have made them anew since their journal was read.
         }
-        self.next = next.max(self.next);
-        Ok(())
+        Err(damaged(&self.name, "its vectors or thumbnails are shorter than they were"))
     }
 
-    async fn open_arrays(&mut self) -> Result<(), IndexError> {
-        let generation = self.catalogue.space().generation;
-        for (array, open) in [IndexArray::Vectors, IndexArray::Thumbnails].into_iter().zip(&mut self.arrays) {
-            let file = self.folder.file(&file_name(array, generation)).await;
+    /// Whether they are as long as the catalogue tells.
+    async fn open_arrays(&mut self) -> Result<bool, IndexError> {
+        let space = self.catalogue.space();
+        let vectors = u64::from(space.rows) * self.catalogue.stamp().dim as u64 * 2;
+        let wanted = [(IndexArray::Vectors, vectors), (IndexArray::Thumbnails, space.thumbnail_bytes)];
+        for ((array, bytes), open) in wanted.into_iter().zip(&mut self.arrays) {
+            let file = self.folder.file(&file_name(array, space.generation)).await;
             *open = file.map_err(|failure| refused("open", &self.name, failure))?;
+            if bytes > open.as_ref().map_or(0, |file| file.size() as u64) {
+                return Ok(false);
+            }
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn write_array(&self, array: IndexArray, generation: u64, end: u64, bytes: &[u8]) -> Result<(), Failure> {
@@ -178,6 +212,15 @@ impl Store {
     }
 
     async fn renew_array(&self, array: IndexArray, generation: u64, parts: Parts<'_>) -> Result<(), IndexError> {
+        let made = self.make_array(array, generation, parts).await;
+        if made.is_err() {
+            // Half of it only takes room, of which there may be too little.
+            let _ = self.folder.remove(&file_name(array, generation)).await;
+        }
+        made
+    }
+
+    async fn make_array(&self, array: IndexArray, generation: u64, parts: Parts<'_>) -> Result<(), IndexError> {
         let failed = |failure| refused("write", &self.name, failure);
         let writer = self.folder.writer(&file_name(array, generation)).await.map_err(failed)?;
         writer.truncate(0).map_err(failed)?;
@@ -218,10 +261,7 @@ impl IndexStore for Store {
     }
 
     fn refresh(&mut self) -> IndexFuture<'_, ()> {
-        Box::pin(async {
-            self.read_on().await?;
-            self.open_arrays().await
-        })
+        Box::pin(self.load())
     }
 }
 
@@ -239,14 +279,11 @@ impl WritableStore for Store {
 
     fn commit(&mut self, space: Space, changes: Changes) -> IndexFuture<'_, ()> {
         Box::pin(async move {
+            let records = self.catalogue.records(space, &changes);
             let anew = changes.anew;
-            // The only chance to let go of old records: then what they said and still holds is said again.
-            let begun = anew.then(|| Catalogue::begun(self.stamp()));
-            let known = anew.then(|| self.catalogue.unreadable().values().cloned()).into_iter().flatten();
-            let unreadable = known.chain(changes.unreadable).collect();
-            let changed = Catalogue::changed(space, Changes { unreadable, ..changes });
-            write_journal(&self.name, self.next, begun.into_iter().chain([changed]), anew).await?;
-            self.refresh().await?;
+            write_journal(&self.name, self.next, &records, anew).await?;
+            self.next += records.len() as f64;
+            Rc::make_mut(&mut self.catalogue).change(space, changes);
             if anew {
                 self.remove_leftovers().await;
             }
@@ -263,8 +300,8 @@ struct Moment {
 }
 
 impl Moment {
-    /// Fills `bytes` with a part of an array.
-    fn read(&self, array: IndexArray, start: u64, bytes: &mut [u8]) -> Result<(), IndexError> {
+    /// A part of an array.
+    fn read(&self, array: IndexArray, start: u64, len: usize) -> Result<Uint8Array, IndexError> {
         let [vectors, thumbnails] = &self.arrays;
         let file = if array == IndexArray::Vectors { vectors } else { thumbnails };
         let file = file.as_ref().ok_or_else(|| damaged(&self.name, &format!("its {} are gone", array.name())))?;
@@ -274,12 +311,9 @@ impl Moment {
             file: self.name.as_str().into(),
             reason: std::io::Error::new(std::io::ErrorKind::Interrupted, "another tab is writing it; try again"),
         };
-        let part = read_slice(file, start, bytes.len()).map_err(changed)?;
-        if part.length() as usize != bytes.len() {
-            return Err(damaged(&self.name, &format!("its {} end too early", array.name())));
-        }
-        part.copy_to(bytes);
-        Ok(())
+        let part = read_slice(file, start, len).map_err(changed)?;
+        let is_whole = part.length() as usize == len;
+        is_whole.then_some(part).ok_or_else(|| damaged(&self.name, &format!("its {} end too early", array.name())))
     }
 }
 
@@ -311,8 +345,9 @@ impl Snapshot for Moment {
 
     fn vectors(&self, rows: Range<u32>) -> Result<Cow<'_, [f16]>, IndexError> {
         let dim = self.catalogue.stamp().dim;
+        let part = self.read(IndexArray::Vectors, u64::from(rows.start) * dim as u64 * 2, rows.len() * dim * 2)?;
         let mut values = vec![f16::ZERO; rows.len() * dim];
-        self.read(IndexArray::Vectors, u64::from(rows.start) * dim as u64 * 2, bytemuck::cast_slice_mut(&mut values))?;
+        part.copy_to(bytemuck::cast_slice_mut(&mut values));
         Ok(values.into())
     }
 
@@ -321,9 +356,7 @@ impl Snapshot for Moment {
     }
 
     fn thumbnail(&self, Picture { thumbnail: (start, len), .. }: &Picture) -> Result<Cow<'_, [u8]>, IndexError> {
-        let mut bytes = vec![0; *len as usize];
-        self.read(IndexArray::Thumbnails, *start, &mut bytes)?;
-        Ok(bytes.into())
+        Ok(self.read(IndexArray::Thumbnails, *start, *len as usize)?.to_vec().into())
     }
 
     fn bytes(&self) -> Result<u64, IndexError> {
@@ -340,25 +373,29 @@ fn file_name(array: IndexArray, generation: u64) -> String {
     format!("{}-{generation}", array.name())
 }
 
-/// The records of a journal from a number on, and the number of the next.
-async fn read_journal(name: &str, number: f64) -> Result<(Vec<Vec<u8>>, f64), IndexError> {
+/// The records of a journal with their numbers, from one on, and the number of the next.
+async fn read_journal(name: &str, number: f64) -> Result<(Vec<(f64, Vec<u8>)>, f64), IndexError> {
     let records = read(name, number).await.map_err(|error| refused("read", name, failure(&error)))?;
-    let (mut all, mut next) = (Vec::new(), number);
-    for record in Array::from(&records) {
+    let record = |record: JsValue| {
         let record = Array::from(&record);
-        next = record.get(0).as_f64().unwrap_or_default() + 1.0;
-        all.push(Uint8Array::new(&record.get(1)).to_vec());
-    }
+        (record.get(0).as_f64().unwrap_or_default(), Uint8Array::new(&record.get(1)).to_vec())
+    };
+    let all: Vec<(f64, Vec<u8>)> = Array::from(&records).iter().map(record).collect();
+    let next = all.last().map_or(number, |(last, _)| last + 1.0);
     Ok((all, next))
 }
 
-async fn write_journal(name: &str, number: f64, records: impl IntoIterator<Item = Vec<u8>>, anew: bool) -> Result<(), IndexError> {
-    let added: Array = records.into_iter().map(|record| JsValue::from(Uint8Array::from(record.as_slice()))).collect();
+async fn write_journal(name: &str, number: f64, records: &[Vec<u8>], anew: bool) -> Result<(), IndexError> {
+    let added: Array = records.iter().map(|record| JsValue::from(Uint8Array::from(record.as_slice()))).collect();
     append(name, number, &added, anew).await.map(drop).map_err(|error| refused("write", name, failure(&error)))
 }
 
-fn catalogue(name: &str, known: Option<Catalogue>, records: &[Vec<u8>]) -> Result<Option<Catalogue>, IndexError> {
-    Catalogue::read(known, records.iter().map(Vec::as_slice)).map_err(|reason| damaged(name, &reason))
+fn catalogue(name: &str, known: Option<Catalogue>, records: &[(f64, Vec<u8>)]) -> Result<Option<Catalogue>, IndexError> {
+    Catalogue::read(known, records.iter().map(|(_, record)| record.as_slice())).map_err(|reason| damaged(name, &reason))
+}
+
+fn missing(name: &str) -> IndexError {
+    IndexError::Database { file: name.into(), reason: "there is no such index".to_owned() }
 }
 
 fn refused(action: &'static str, name: &str, failure: Failure) -> IndexError {

@@ -70,6 +70,10 @@ impl Engine {
                 let mut progress = |progress| say(host, id, *generation, News::Progress(progress).into());
                 let mut report = Report::new(&mut progress, &is_cancelled);
                 let done = if is_cancelled() { Err(stopped()) } else { service.run(job, bulk, &mut report).await };
+                // Nobody wants what gave way: another tab may.
+                if watch.is_some() && host.is_cancelled() {
+                    service.stop();
+                }
                 // Whatever it failed with when it was stopped.
                 (id, done.map_err(|failure| if host.is_cancelled() { stopped() } else { failure }))
             }

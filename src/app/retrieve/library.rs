@@ -107,6 +107,7 @@ impl Library {
             self.indexing = None;
             self.changes += 1;
         } else if !indexing.is_paused {
+            desk.host.keep_stored();
             indexing.job = Some(desk.engine.send(Job::Index { root: indexing.root.clone() }, Vec::new()));
         }
     }

@@ -100,7 +100,14 @@ impl Retrieval {
         self.library.go_on(desk);
     }
 
-    /// Takes what was dropped or pasted: folders to index; else something to look for.
+    /// Takes files that were dropped: folders to index; pictures to look for others like them.
+    pub(super) fn take_files(&mut self, desk: &mut Desk, names: Vec<String>) {
+        for name in names {
+            if desk.host.is_folder(Path::new(&name)) { self.index(name) } else { self.look_for(&term(&name)) }
+        }
+    }
+
+    /// Takes what was pasted: folders to index; else something to look for.
     pub(super) fn take<'a>(&mut self, desk: &mut Desk, texts: impl Iterator<Item = &'a str>) {
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
             let path = Path::new(text);

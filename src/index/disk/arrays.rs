@@ -74,8 +74,17 @@ impl Arrays {
     /// A new file of these parts.
     pub(super) fn renew(&self, array: Array, generation: u64, parts: Parts<'_>) -> Result<(), IndexError> {
         let path = self.path(array, generation);
-        let refused = |reason| IndexError::Io { action: "write", file: path.clone(), reason };
-        let mut writer = BufWriter::new(private(&path, true)?);
+        let made = Self::make(&path, parts);
+        if made.is_err() {
+            // Half of it only takes room, of which there may be too little.
+            let _ = remove_file(&path);
+        }
+        made
+    }
+
+    fn make(path: &Path, parts: Parts<'_>) -> Result<(), IndexError> {
+        let refused = |reason| IndexError::Io { action: "write", file: path.to_owned(), reason };
+        let mut writer = BufWriter::new(private(path, true)?);
         for part in parts {
             let part = part?;
             faults::check().and_then(|()| writer.write_all(&part)).map_err(refused)?;
@@ -86,6 +95,8 @@ impl Arrays {
 
     /// Removes what belongs to other generations, as far as it can be: somebody may still read it, and the next writer tries again.
     pub(super) fn remove_leftovers(&self, generation: u64) {
+        // Some systems remove nothing that is mapped.
+        *self.maps.lock().unwrap_or_else(PoisonError::into_inner) = None;
         for other in [generation.checked_sub(1), generation.checked_add(1)].into_iter().flatten() {
             for array in [Array::Vectors, Array::Thumbnails] {
                 if let Err(error) = remove_file(&self.path(array, other)) {

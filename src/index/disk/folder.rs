@@ -76,7 +76,7 @@ impl DiskFolder {
     /// # Errors
     /// There is no such folder, or its path is not valid Unicode.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
-        let refused = |reason| IndexError::Io { action: "index", file: path.to_owned(), reason };
+        let refused = |reason| IndexError::Io { action: "read", file: path.to_owned(), reason };
         let whole = fs::canonicalize(path).map_err(refused)?;
         let root = whole.to_str().ok_or_else(|| refused(std::io::Error::other("its path is not valid Unicode")))?;
         Ok(Self { root: root.to_owned() })

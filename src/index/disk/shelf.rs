@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::super::store::{Folder, IndexFuture, Shelf};
 use super::super::{IndexError, Reader, Stamp, Writer};
-use super::folder::{DiskFolder, read_picture};
+use super::folder::{DiskFolder, below, read_picture};
 use super::writing;
 
 /// Indexes in one folder, by name.
@@ -60,6 +60,10 @@ impl Shelf for DiskShelf {
 
     fn folder(&mut self, root: &str) -> Result<Box<dyn Folder>, IndexError> {
         Ok(Box::new(DiskFolder::open(Path::new(root))?))
+    }
+
+    fn below(&self, root: &str, picture: &str) -> Option<String> {
+        below(Path::new(root), &Path::new(root).join(picture.strip_prefix("./").unwrap_or(picture)))
     }
 
     fn read(&mut self, root: &str, picture: &str) -> std::io::Result<Vec<u8>> {

@@ -9,8 +9,9 @@ use super::super::IndexError;
 use super::{Found, Reader, nearest};
 use crate::platform::yield_now;
 
-/// Pictures that are compared with all at once: their rows are read once for so many.
+/// Pictures that are compared with all at once: their rows are read once for so many. More where all rows cannot be in memory.
 const AT_ONCE: usize = 64;
+const AT_ONCE_IN_PIECES: usize = 1_024;
 /// The nearest of a picture that are looked at. A group may be larger: it holds whoever is near to anybody in it.
 const NEIGHBOURS: usize = 16;
 
@@ -35,7 +36,8 @@ impl Reader {
 
         let mut groups = Groups::new(pictures.len());
         let neighbours = NEIGHBOURS.min(snapshot.space().rows as usize);
-        for (chunk, first) in pictures.chunks(AT_ONCE).zip((0..).step_by(AT_ONCE)) {
+        let at_once = if snapshot.rows_at_once() < snapshot.space().rows { AT_ONCE_IN_PIECES } else { AT_ONCE };
+        for (chunk, first) in pictures.chunks(at_once).zip((0..).step_by(at_once)) {
             // So that a page hears when it is not wanted any more.
             yield_now().await;
             if say(first, pictures.len()).is_break() {
@@ -45,7 +47,7 @@ impl Reader {
             for (row, _) in chunk {
                 queries.extend(snapshot.vectors(*row..row + 1)?.iter().map(|value| value.to_f32()));
             }
-            for (hits, own) in nearest(&*snapshot, dim, &queries, neighbours)?.into_iter().zip(first..) {
+            for (hits, own) in nearest(&*snapshot, dim, &queries, neighbours, |_, _| {})?.into_iter().zip(first..) {
                 for hit in hits.iter().filter(|hit| hit.score >= least) {
                     // Rows of files that are gone are nobody's.
                     if let Ok(other) = pictures.binary_search_by_key(&hit.row, |(row, _)| *row) {

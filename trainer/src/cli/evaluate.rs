@@ -53,7 +53,7 @@ pub(crate) struct Arguments {
     /// Scenes to segment by the names of what is on them; 0 leaves segmentation out.
     #[arg(long, default_value_t = 0, value_name = "N")]
     segmentation: usize,
-    /// Pictures to find by parts and mirror images of them; 0 leaves that out.
+    /// Pictures to find by parts and mirror images of them, in their native aspect ratio at the model's own budget; 0 leaves that out.
     #[arg(long, default_value_t = 0, value_name = "N")]
     altered: usize,
     /// How images are fitted into patches: native, squash, letterbox.

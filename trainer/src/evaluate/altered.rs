@@ -44,8 +44,8 @@ impl Alteration {
     fn of(self, index: usize, picture: &RgbImage) -> RgbImage {
         let kept = |side: u32| (side * self.kept_percent / 100).max(1);
         let (width, height) = (kept(picture.width()), kept(picture.height()));
-        // Thirds of the room: 0, a half or all of it.
-        let place = |room: u32, third: usize| room * third as u32 / 2;
+        // None, a half or all of the room.
+        let place = |room: u32, halves: usize| room * halves as u32 / 2;
         let (x, y) = (place(picture.width() - width, index % 3), place(picture.height() - height, index / 3 % 3));
         let part = crop_imm(picture, x, y, width, height).to_image();
         if self.flipped { flip_horizontal(&part) } else { part }
@@ -58,7 +58,7 @@ impl Alteration {
 }
 
 impl Altered {
-    /// A row of a table: how, pictures, recall at 1.
+    /// A row of a table: how, pictures, recall.
     pub(super) fn cells(&self) -> (String, usize, &Recall) {
         (self.alteration.title(), self.images, &self.recall)
     }

@@ -96,8 +96,8 @@ impl Host for Page {
 
     fn name_dropped(&mut self, files: Vec<DroppedFileHandle>) -> Vec<String> {
         let files: Files = files.iter().filter_map(|file| file.web_file().cloned()).map(|file| (file.name(), file)).collect();
-        let names = files.iter().map(|(name, _)| format!("./{name}")).collect();
-        self.inbox.transport.files(WorkerTransport::LOOSE, files);
+        let names = files.iter().map(|(name, _)| format!("{}{name}", WorkerTransport::DROPPED)).collect();
+        self.inbox.transport.files(WorkerTransport::DROPPED, files);
         names
     }
 
@@ -167,7 +167,7 @@ impl Host for Page {
         true
     }
 
-    fn keep_models(&mut self) {
+    fn keep_stored(&mut self) {
         // Whether the browser agrees is its own business: without, it may clear this site's storage when the disk is full.
         let _ = window().map(|window| window.navigator().storage().persist());
     }
@@ -181,7 +181,9 @@ impl Inbox {
 
     /// A folder is a checkpoint, or has pictures among its files.
     fn take_folder(&self, files: Files) {
-        let is_model = is_checkpoint(files.iter().map(|(_, file)| file));
+        // What lies deeper is somebody's collection of models, if anything.
+        let is_at_top = |path: &str| path.trim_start_matches('/').matches('/').count() <= 1;
+        let is_model = is_checkpoint(files.iter().filter(|(path, _)| is_at_top(path)).map(|(_, file)| file));
         if self.indexes.get() && !is_model {
             return self.index(files);
         }
@@ -195,12 +197,17 @@ impl Inbox {
 
     /// Hands folders over to be indexed: the first part of each path is a folder's name.
     fn index(&self, files: Files) {
-        let mut folders: BTreeMap<String, Files> = BTreeMap::new();
+        if files.is_empty() {
+            return self.say(Arrival::Failed("there are no files in that folder".to_owned()));
+        }
+        let (mut folders, mut loose): (BTreeMap<String, Files>, Vec<File>) = Default::default();
         for (path, file) in files {
-            if let Some((root, below)) = path.trim_start_matches('/').split_once('/') {
-                folders.entry(root.to_owned()).or_default().push((below.to_owned(), file));
+            match path.trim_start_matches('/').split_once('/') {
+                Some((root, below)) => folders.entry(root.to_owned()).or_default().push((below.to_owned(), file)),
+                None => loose.push(file),
             }
         }
+        self.take(loose);
         for (root, files) in folders {
             self.transport.files(&root, files);
             self.say(Arrival::Folder(root));

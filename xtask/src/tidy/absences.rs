@@ -17,7 +17,7 @@ struct Absence {
 const NATIVE: [&str; 9] = [
     "src/platform",
     "src/cli",
-    "src/index",
+    "src/index/disk",
     "src/main.rs",
     "src/weights/checkpoint.rs",
     "src/weights/companions.rs",
