@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
-use eframe::egui::{ColorImage, DroppedFileHandle, Event, Key, Modifiers, PointerButton, Vec2};
+use eframe::egui::{ColorImage, DroppedFileHandle, Event, Key, Modifiers, PointerButton, Pos2, Role, Vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT, Queryable};
 use polyglance::app::{App, Arrival, Assets, Host};
@@ -108,6 +108,22 @@ impl Driven {
         let builder = Harness::builder().with_size(Vec2::new(1280.0, 900.0)).allow_missing_glyphs();
         let harness = builder.build_ui_state(show, None);
         Self { harness, arrivals, saved, pasted, opened, shelf }
+    }
+
+    /// Drags through these places, a frame for each.
+    fn drag_through(&mut self, places: &[Pos2]) {
+        let [first, .., last] = places else { panic!("a drag has two places") };
+        let button =
+            |pos: &Pos2, pressed| Event::PointerButton { pos: *pos, button: PointerButton::Primary, pressed, modifiers: Modifiers::NONE };
+        self.harness.event(Event::PointerMoved(*first));
+        self.harness.step();
+        self.harness.event(button(first, true));
+        for place in places {
+            self.harness.event(Event::PointerMoved(*place));
+            self.harness.step();
+        }
+        self.harness.event(button(last, false));
+        self.harness.step();
     }
 
     /// Draws until something that `label` is part of can be read, and gives all of it.
@@ -354,6 +370,30 @@ fn a_folder_is_indexed_searched_and_gone_through() {
     app.click("Really forget it");
     app.read("Search your pictures");
     assert_eq!(std::fs::read_dir(app.shelf.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn pictures_are_chosen_on_a_map() {
+    let pictures = tempfile::tempdir().unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
+    for name in ["castle", "key", "octopus"] {
+        std::fs::copy(samples.join(format!("{name}.jpg")), pictures.path().join(format!("{name}.jpg"))).unwrap();
+    }
+    let mut app = Driven::new("", "en");
+    app.click("Retrieve");
+    app.arrivals.send(Arrival::Folder(pictures.path().display().to_string())).unwrap();
+    app.read("3 added or changed, 0 gone");
+    app.click("Map");
+    app.read("Map of 3 pictures, 0 chosen");
+    // Around all of them, then around nothing.
+    let map = app.harness.get_by_role_and_label(Role::Image, "Map").rect().shrink(2.0);
+    let around = [map.left_top(), map.right_top(), map.right_bottom(), map.left_bottom()];
+    app.drag_through(&around);
+    app.read("Map of 3 pictures, 3 chosen");
+    let corner = map.left_top();
+    app.drag_through(&[corner, corner + Vec2::new(10.0, 0.0), corner + Vec2::new(0.0, 10.0)]);
+    app.read("Map of 3 pictures, 0 chosen");
+    app.read("octopus.jpg");
 }
 
 #[test]

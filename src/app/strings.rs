@@ -256,6 +256,10 @@ strings! {
     AlikeLeast: "Alike from", "類似度の下限";
     AlikeLeastHint: "Cosine of two pictures from which they count as nearly the same", "この値以上のコサイン類似度を「ほぼ同じ」とみなします";
     AlikeOf: "{} groups of near-duplicates among {} pictures", "ほぼ同じ画像：{}組（全{}枚）";
+    Map: "Map", "マップ";
+    MapHint: "All pictures on a plane, those that are alike near each other. Draw around some to see these alone; the wheel zooms, the right button moves, Esc lets go.", "すべての画像を平面に並べ、似た画像を近くに置きます。囲むとその画像だけを表示。ホイールで拡大、右ボタンで移動、Escで解除。";
+    MapOf: "Map of {} pictures, {} chosen", "{}枚のマップ、{}枚を選択中";
+    MapAll: "Show all", "全体を表示";
     FoundOf: "{} of {} pictures", "{} / {} 枚";
     SearchTimes: "query {} ms, search {} ms", "クエリ {} ms、検索 {} ms";
     ShowScores: "Scores", "スコア";

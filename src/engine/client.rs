@@ -100,8 +100,8 @@ impl<T: Transport> Client<T> {
             Job::DropImage { image } => drop(self.images.remove(image)),
             Job::Classify(_) | Job::EmbedImage(_) | Job::EmbedTexts { .. } | Job::View(_) | Job::Tokenize { .. } => {}
             Job::FetchTable | Job::Stored | Job::DeleteStored { .. } => {}
-            Job::Collections | Job::Index { .. } | Job::Search(_) | Job::Alike { .. } | Job::Thumbnails { .. } => {}
-            Job::Look { .. } | Job::DeleteCollection { .. } => {}
+            Job::Collections | Job::Index { .. } | Job::Search(_) | Job::Alike { .. } | Job::Plane { .. } => {}
+            Job::Thumbnails { .. } | Job::Look { .. } | Job::DeleteCollection { .. } => {}
         }
         self.pending.insert(id, Pending { job, bulk, deaths: 0 });
         id

@@ -5,11 +5,11 @@ use std::collections::hash_map::Entry;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
 
-use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Search, Stage};
+use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Search, Spot, Stage};
 use super::service::{Report, input};
 use crate::encoder::Encoder;
 use crate::image::{DecodedImage, Resampling, decode};
-use crate::index::{Event, Folder, Found, IndexError, LeftOut, Reader, Results, Shelf, Stamp, Subject, Update, UpdateError};
+use crate::index::{Event, Folder, Found, IndexError, LeftOut, Placed, Reader, Results, Shelf, Stamp, Subject, Update, UpdateError};
 use crate::limits::Limits;
 use crate::platform::Stopwatch;
 
@@ -193,6 +193,12 @@ impl Collections {
         let compared = reader.count().map_err(input)? as usize;
         let hits = groups.into_iter().flatten().map(hit).collect();
         Ok(Hits { hits, compared, query_millis: 0.0, search_millis: 1e3 * watch.elapsed_secs(), groups: lengths })
+    }
+
+    /// All pictures on a plane.
+    pub(super) async fn plane(&mut self, collection: &str) -> Result<Vec<Spot>, Failure> {
+        let placed = self.reader(collection).await?.plane().await.map_err(input)?;
+        Ok(placed.into_iter().map(|Placed { path, place, size }| Spot { path, place, size }).collect())
     }
 
     /// What is known of a part of a query. Paths of pictures may be relative to the collection's folder.

@@ -24,7 +24,7 @@ pub mod worker;
 pub use client::{Client, Incoming, Transport};
 pub use protocol::{
     AddImage, Classify, Collection, EmbedImage, Failure, FailureKind, Hit, Hits, ImageForm, ImageInfo, Indexed, Job, ModelInfo,
-    ModelSource, News, OpenModel, PROTOCOL, Progress, Reply, Request, Scores, Search, Stage, Stored, StoredModel, Table, TextInfo, ViewJob,
-    ViewOf,
+    ModelSource, News, OpenModel, PROTOCOL, Progress, Reply, Request, Scores, Search, Spot, Stage, Stored, StoredModel, Table, TextInfo,
+    ViewJob, ViewOf,
 };
 pub use service::{Answer, Loader, Report, Service};

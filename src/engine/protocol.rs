@@ -3,12 +3,12 @@
 
 mod collections;
 
-pub use self::collections::{Collection, Hit, Hits, Indexed, Search};
+pub use self::collections::{Collection, Hit, Hits, Indexed, Search, Spot};
 
 use serde::{Deserialize, Serialize};
 
 /// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// From the app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,6 +95,11 @@ pub enum Job {
         collection: String,
         /// Cosine from which two pictures are.
         least: f32,
+    },
+    /// Lays all pictures out on a plane, those that are alike near each other. Answer: [`News::Plane`].
+    Plane {
+        /// Name of the collection.
+        collection: String,
     },
     /// Small pictures. Answer: [`News::Thumbnails`] with their RGB pixels, one after another, as bulk.
     Thumbnails {
@@ -319,6 +324,8 @@ pub enum News {
     Indexed(Box<Indexed>),
     /// Pictures that were found.
     Hits(Hits),
+    /// Pictures on a plane, in the order of their paths.
+    Plane(Vec<Spot>),
     /// Small pictures. Bulk: their RGB pixels.
     Thumbnails {
         /// Height and width of each, in the order of the request; zeros for what there is none of.

@@ -194,6 +194,7 @@ impl<L: Loader> Service<L> {
             | Job::Index { .. }
             | Job::Search(_)
             | Job::Alike { .. }
+            | Job::Plane { .. }
             | Job::Thumbnails { .. }
             | Job::Look { .. }
             | Job::DeleteCollection { .. }) => self.retrieve(job, report).await,

@@ -20,7 +20,7 @@ pub use entry::{Entry, FileKind, FileState, Unreadable};
 pub use error::IndexError;
 pub use left_out::{LeftOut, plural};
 pub use query::{Query, QueryError, Subject, Term};
-pub use reader::{Found, Reader, Results};
+pub use reader::{Found, Placed, Reader, Results};
 pub use stamp::Stamp;
 pub use store::{Folder, IndexStore, Shelf};
 pub use update::{Event, Summary, Times, Update, UpdateError};

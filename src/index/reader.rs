@@ -1,6 +1,9 @@
 //! [`Reader`]: searches an index, while it is being written too.
 
 mod alike;
+mod plane;
+
+pub use plane::Placed;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -201,7 +204,19 @@ impl Reader {
     }
 }
 
-/// The best `k` rows for each query, `[queries, dim]`. Gives all vectors to `also`, as many at a time as may be in memory, with the first of their rows.
+/// Gives all vectors, as many at a time as may be in memory, with the first of their rows.
+fn for_each_piece(snapshot: &dyn Snapshot, mut each: impl FnMut(u32, &[f16])) -> Result<(), IndexError> {
+    let (rows, step) = (snapshot.space().rows, snapshot.rows_at_once().max(1));
+    let mut start = 0;
+    while start < rows {
+        let end = start.saturating_add(step).min(rows);
+        each(start, &snapshot.vectors(start..end)?);
+        start = end;
+    }
+    Ok(())
+}
+
+/// The best `k` rows for each query, `[queries, dim]`. `also` gets all vectors as [`for_each_piece`] gives them.
 fn nearest(
     snapshot: &dyn Snapshot,
     dim: usize,
@@ -211,16 +226,11 @@ fn nearest(
 ) -> Result<Vec<Vec<Hit>>, IndexError> {
     let search = ScoresTopK { dim, k };
     let mut lists = vec![Vec::new(); queries.len() / dim.max(1)];
-    let (rows, step) = (snapshot.space().rows, snapshot.rows_at_once().max(1));
-    let mut start = 0;
-    while start < rows {
-        let end = start.saturating_add(step).min(rows);
-        let vectors = snapshot.vectors(start..end)?;
-        let hits = search.run(queries, Table::F16(&vectors));
+    for_each_piece(snapshot, |start, vectors| {
+        let hits = search.run(queries, Table::F16(vectors));
         lists.iter_mut().zip(hits).for_each(|(lists, hits)| lists.push((start, hits)));
-        also(start, &vectors);
-        start = end;
-    }
+        also(start, vectors);
+    })?;
     Ok(lists.into_iter().map(|lists| search.merge(lists)).collect())
 }
 

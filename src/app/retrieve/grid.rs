@@ -35,6 +35,8 @@ pub(super) struct Grid {
     thumbnails: HashMap<String, Thumbnail>,
     /// The job that brings some, and which.
     coming: Option<(u64, Vec<String>)>,
+    /// Pictures that the map lacks.
+    wanted_elsewhere: Vec<String>,
     /// Goes up with every frame.
     now: u64,
 }
@@ -102,7 +104,7 @@ impl Grid {
         }
         let total = self.rows.last().map_or(0.0, |row| row.top + row.height);
         let mut action = None;
-        let mut missing = Vec::new();
+        let mut missing = std::mem::take(&mut self.wanted_elsewhere);
         ScrollArea::vertical().auto_shrink([false, false]).show_viewport(ui, |ui, viewport| {
             ui.set_height(total);
             let origin = ui.max_rect().min;
@@ -112,16 +114,7 @@ impl Grid {
                 for (index, [left, width]) in (row.first..).zip(&row.places) {
                     let Some(hit) = hits.get(index) else { continue };
                     let rect = Rect::from_min_size(origin + vec2(*left, row.top), vec2(*width, row.height));
-                    let texture = match self.thumbnails.get_mut(&hit.path) {
-                        Some(thumbnail) => {
-                            thumbnail.used = self.now;
-                            thumbnail.texture.as_ref()
-                        }
-                        None => {
-                            missing.push(hit.path.clone());
-                            None
-                        }
-                    };
+                    let texture = texture(&mut self.thumbnails, self.now, &hit.path, &mut missing);
                     // Ids by path: whoever has the focus keeps it while results come and go.
                     let builder = UiBuilder::new().max_rect(rect).id_salt(&hit.path);
                     let (response, wanted) = ui.scope_builder(builder, |ui| cell(ui, desk, hit, texture, self.shows_scores)).inner;
@@ -134,6 +127,11 @@ impl Grid {
         });
         self.fetch(desk, collection, missing);
         action
+    }
+
+    /// A small picture for the map; it comes with those of the results.
+    pub(super) fn thumbnail(&mut self, path: &str) -> Option<&TextureHandle> {
+        texture(&mut self.thumbnails, self.now, path, &mut self.wanted_elsewhere)
     }
 
     /// Asks for small pictures, and forgets those that were not seen for long.
@@ -149,6 +147,25 @@ impl Grid {
             ages.sort_unstable();
             let oldest = ages.get(ages.len() - KEPT).copied().unwrap_or_default();
             self.thumbnails.retain(|_, thumbnail| thumbnail.used >= oldest.min(self.now));
+        }
+    }
+}
+
+/// A small picture that is there, or nothing and one more that is missing.
+fn texture<'a>(
+    thumbnails: &'a mut HashMap<String, Thumbnail>,
+    now: u64,
+    path: &str,
+    missing: &mut Vec<String>,
+) -> Option<&'a TextureHandle> {
+    match thumbnails.get_mut(path) {
+        Some(thumbnail) => {
+            thumbnail.used = now;
+            thumbnail.texture.as_ref()
+        }
+        None => {
+            missing.push(path.to_owned());
+            None
         }
     }
 }

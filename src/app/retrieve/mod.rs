@@ -2,6 +2,7 @@
 
 mod grid;
 mod library;
+mod map;
 mod viewer;
 
 use std::path::Path;
@@ -10,7 +11,8 @@ use eframe::egui::{CentralPanel, Context, Key, Modifiers, Panel, RichText, Slide
 use serde_json::json;
 
 use self::grid::Grid;
-use self::library::Library;
+use self::library::{Chosen, Library};
+use self::map::PictureMap;
 use self::viewer::Viewer;
 use super::Workspace;
 use super::bidi;
@@ -35,8 +37,11 @@ pub(super) struct Retrieval {
     least: Least,
     found: Wanted<Question, Hits>,
     /// The last good answer, and the collection that it is of: it stays while a query is half typed.
-    shown: Hits,
+    found_last: Hits,
     shown_of: String,
+    /// What is left of it by what was chosen on the map.
+    shown: Hits,
+    map: PictureMap,
     grid: Grid,
     viewer: Viewer,
 }
@@ -81,13 +86,27 @@ impl Retrieval {
             self.grid.forget();
         }
         self.grid.hear(context, reply);
+        if self.map.hear(reply) {
+            self.filter();
+        }
         self.viewer.hear(context, reply);
         let is_answer = self.found.hear(reply, |reply| if let News::Hits(hits) = &reply.news { Some(hits.clone()) } else { None });
         if is_answer && let Some((question, hits)) = self.found.answered() {
-            self.shown = hits.clone();
+            self.found_last = hits.clone();
             self.shown_of.clone_from(&question.collection);
-            self.grid.arrange_anew();
+            self.filter();
         }
+    }
+
+    /// Shows what is left of the results by what was chosen on the map.
+    fn filter(&mut self) {
+        self.shown = self.found_last.clone();
+        if !self.wants_alike
+            && let Some(hits) = self.map.filter(&self.found_last.hits)
+        {
+            self.shown.hits = hits;
+        }
+        self.grid.arrange_anew();
     }
 
     /// Indexes a folder.
@@ -151,11 +170,13 @@ impl Retrieval {
         let collection = self.library.chosen(desk)?;
         if self.shown_of != collection.name {
             // Not the pictures of one folder under the name of another.
-            self.shown = Hits::default();
+            (self.found_last, self.shown) = Default::default();
             self.shown_of.clone_from(&collection.name);
             self.viewer.close();
             self.grid.forget();
+            self.map.forget();
         }
+        self.show_map(ui, desk, &collection);
         let action = CentralPanel::default().show(ui, |ui| {
             if let Some(path) = self.viewer.path() {
                 let action = self.viewer.ui(ui, desk, &collection.name, &self.shown.hits);
@@ -170,6 +191,28 @@ impl Retrieval {
         let (index, action) = action.inner?;
         let hit = self.shown.hits.get(index)?.clone();
         self.act(ui, desk, &collection.root, &hit, action)
+    }
+
+    fn show_map(&mut self, ui: &mut Ui, desk: &mut Desk, collection: &Chosen) {
+        if !self.map.is_shown || self.viewer.path().is_some() {
+            return;
+        }
+        let half = 0.5 * ui.available_width();
+        let drawn = Panel::left("map").resizable(true).default_size(half).show(ui, |ui| {
+            // However little there is in it at first.
+            ui.take_available_width();
+            let key = (collection.name.clone(), collection.version);
+            self.map.ui(ui, desk, &mut self.grid, key)
+        });
+        let (is_other, opened) = drawn.inner;
+        if is_other {
+            self.filter();
+        }
+        if let Some(path) = opened {
+            // It may be among no results.
+            self.map.choose(&path, &self.shown.hits).then(|| self.filter());
+            self.viewer.open(path);
+        }
     }
 
     fn act(&mut self, ui: &Ui, desk: &mut Desk, root: &str, hit: &Hit, action: Action) -> Option<Workspace> {
@@ -206,7 +249,7 @@ impl Retrieval {
         demo_warning(ui, desk);
         ui.horizontal(|ui| {
             let label = ui.label(desk.text(Text::Query)).id;
-            let width = (ui.available_width() - 480.0).max(160.0);
+            let width = (ui.available_width() - 530.0).max(160.0);
             let field = TextEdit::singleline(&mut self.query).hint_text(desk.text(Text::QueryHint)).desired_width(width);
             let field = bidi::field(ui, field).labelled_by(label).on_hover_text(desk.text(Text::QueryHelp));
             if ui.input_mut(|input| input.consume_key(Modifiers::COMMAND, Key::F)) {
@@ -226,6 +269,10 @@ impl Retrieval {
 
     /// What is shown of everything: what stands out, or what is nearly the same.
     fn limits(&mut self, ui: &mut Ui, desk: &Desk) {
+        if ui.selectable_label(self.map.is_shown, desk.text(Text::Map)).on_hover_text(desk.text(Text::MapHint)).clicked() {
+            self.map.is_shown = !self.map.is_shown;
+            self.filter();
+        }
         if ui.selectable_label(self.wants_alike, desk.text(Text::Alike)).on_hover_text(desk.text(Text::AlikeHint)).clicked() {
             self.wants_alike = !self.wants_alike;
         }

@@ -75,3 +75,14 @@ pub struct Hit {
     /// Height and width in pixels.
     pub size: [u32; 2],
 }
+
+/// A picture on a plane.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spot {
+    /// Below the collection's folder.
+    pub path: String,
+    /// In no unit: what counts is how far pictures are from each other.
+    pub place: [f32; 2],
+    /// Height and width in pixels.
+    pub size: [u32; 2],
+}
