@@ -524,3 +524,14 @@ impl Failure {
         Self { kind, message: error.to_string() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_package_speaks_the_same_protocol() {
+        let script = include_str!("../../web/api/polyglance.js");
+        assert!(script.contains(&format!("const PROTOCOL = {PROTOCOL};")));
+    }
+}

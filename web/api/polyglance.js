@@ -3,7 +3,7 @@
 import { connect } from "./link.js";
 
 /** Of src/engine/protocol.rs. */
-const PROTOCOL = 5;
+const PROTOCOL = 6;
 /** The name under which a worker knows the files of its model. */
 const FILES = "files";
 
