@@ -372,13 +372,19 @@ fn a_folder_is_indexed_searched_and_gone_through() {
     assert_eq!(std::fs::read_dir(app.shelf.path()).unwrap().count(), 0);
 }
 
-#[test]
-fn pictures_are_chosen_on_a_map() {
+/// A folder of samples, each with the name that it gets there.
+fn folder_of<const COUNT: usize>(names: [(&str, &str); COUNT]) -> tempfile::TempDir {
     let pictures = tempfile::tempdir().unwrap();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
-    for name in ["castle", "key", "octopus"] {
-        std::fs::copy(samples.join(format!("{name}.jpg")), pictures.path().join(format!("{name}.jpg"))).unwrap();
+    for (from, to) in names {
+        std::fs::copy(samples.join(format!("{from}.jpg")), pictures.path().join(format!("{to}.jpg"))).unwrap();
     }
+    pictures
+}
+
+#[test]
+fn pictures_are_chosen_on_a_map() {
+    let pictures = folder_of([("castle", "castle"), ("key", "key"), ("octopus", "octopus")]);
     let mut app = Driven::new("", "en");
     app.click("Retrieve");
     app.arrivals.send(Arrival::Folder(pictures.path().display().to_string())).unwrap();
@@ -398,11 +404,7 @@ fn pictures_are_chosen_on_a_map() {
 
 #[test]
 fn near_duplicates_are_found() {
-    let pictures = tempfile::tempdir().unwrap();
-    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo/samples");
-    for (from, to) in [("castle", "castle"), ("key", "key"), ("castle", "a copy")] {
-        std::fs::copy(samples.join(format!("{from}.jpg")), pictures.path().join(format!("{to}.jpg"))).unwrap();
-    }
+    let pictures = folder_of([("castle", "castle"), ("key", "key"), ("castle", "a copy")]);
     let mut app = Driven::new("", "en");
     app.click("Retrieve");
     app.arrivals.send(Arrival::Folder(pictures.path().display().to_string())).unwrap();

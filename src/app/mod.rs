@@ -153,7 +153,7 @@ impl App {
         }
         if self.workspace == Workspace::Retrieve {
             let names = self.desk.host.name_dropped(dropped);
-            self.retrieval.take_files(&mut self.desk, names);
+            self.retrieval.take_files(&self.desk, names);
         } else {
             self.desk.host.take(dropped);
         }
@@ -169,7 +169,7 @@ impl App {
                     self.show_pictures();
                 }
                 Event::Paste(text) if !is_writing && self.workspace == Workspace::Retrieve => {
-                    self.retrieval.take(&mut self.desk, text.lines());
+                    self.retrieval.take(&self.desk, text.lines());
                 }
                 Event::Paste(text) if !is_writing => self.desk.host.take_text(&text),
                 _ => {}

@@ -1,11 +1,16 @@
 //! [`Catalogue`]: what an index holds, in memory, and the records that it is read from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use half::f16;
 use serde::{Deserialize, Serialize};
 
-use super::store::{Changes, Picture, Space};
-use super::{Stamp, Unreadable};
+use super::store::{Array, Changes, Picture, Snapshot, Space};
+use super::{IndexError, Stamp, Unreadable};
 
 /// Goes up when records or arrays change their meaning.
 const FORMAT: u32 = 1;
@@ -85,22 +90,6 @@ impl Catalogue {
         self.space
     }
 
-    /// Every picture, by its path below the folder.
-    pub fn pictures(&self) -> &BTreeMap<String, Picture> {
-        &self.pictures
-    }
-
-    /// Path and size of the picture in a row.
-    pub fn row(&self, row: u32) -> Option<(String, [u32; 2])> {
-        let path = self.rows.get(&row)?;
-        Some((path.clone(), self.pictures.get(path)?.size))
-    }
-
-    /// The files that could not be read.
-    pub fn unreadable(&self) -> &BTreeMap<String, Unreadable> {
-        &self.unreadable
-    }
-
     /// Does what a transaction does.
     pub fn change(&mut self, space: Space, changes: Changes) {
         self.space = space;
@@ -126,6 +115,93 @@ impl Catalogue {
             self.rows.remove(&picture.row);
         }
         self.unreadable.remove(path);
+    }
+}
+
+/// The arrays beside a catalogue, as they were when it was read.
+pub trait Beside {
+    /// Bytes of one.
+    fn len(&self, array: Array) -> u64;
+
+    /// Reads a part that is there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn read(&self, array: Array, start: u64, bytes: &mut [u8]) -> Result<(), IndexError>;
+}
+
+/// An index of a catalogue and arrays that are read piece by piece.
+pub struct Moment<A> {
+    /// What the index is called in messages.
+    pub place: PathBuf,
+    /// What it holds.
+    pub catalogue: Arc<Catalogue>,
+    /// And where the rest is.
+    pub arrays: A,
+    /// Bytes of vectors that may be in memory at once.
+    pub piece_bytes: usize,
+}
+
+impl<A: Beside> Moment<A> {
+    /// Nothing is allocated before it is known to be there.
+    fn check(&self, array: Array, start: u64, bytes: u64) -> Result<(), IndexError> {
+        if start.saturating_add(bytes) <= self.arrays.len(array) {
+            return Ok(());
+        }
+        Err(IndexError::Damaged { file: self.place.clone(), reason: format!("its {} end too early", array.name()) })
+    }
+}
+
+impl<A: Beside> Snapshot for Moment<A> {
+    fn space(&self) -> Space {
+        self.catalogue.space
+    }
+
+    fn count(&self) -> Result<u64, IndexError> {
+        Ok(self.catalogue.pictures.len() as u64)
+    }
+
+    fn picture(&self, path: &str) -> Result<Option<Picture>, IndexError> {
+        Ok(self.catalogue.pictures.get(path).copied())
+    }
+
+    fn row(&self, row: u32) -> Result<Option<(String, [u32; 2])>, IndexError> {
+        let known = self.catalogue.rows.get(&row).and_then(|path| Some((path.clone(), self.catalogue.pictures.get(path)?.size)));
+        Ok(known)
+    }
+
+    fn for_each(&self, visit: &mut dyn FnMut(&str, Picture) -> ControlFlow<()>) -> Result<(), IndexError> {
+        let _ = self.catalogue.pictures.iter().try_for_each(|(path, picture)| visit(path, *picture));
+        Ok(())
+    }
+
+    fn unreadable(&self) -> Result<BTreeMap<String, Unreadable>, IndexError> {
+        Ok(self.catalogue.unreadable.clone())
+    }
+
+    fn vectors(&self, rows: Range<u32>) -> Result<Cow<'_, [f16]>, IndexError> {
+        let dim = self.catalogue.stamp.dim;
+        let start = u64::from(rows.start) * dim as u64 * 2;
+        self.check(Array::Vectors, start, rows.len() as u64 * dim as u64 * 2)?;
+        let mut values = vec![f16::ZERO; rows.len() * dim];
+        self.arrays.read(Array::Vectors, start, bytemuck::cast_slice_mut(&mut values))?;
+        Ok(values.into())
+    }
+
+    fn rows_at_once(&self) -> u32 {
+        (self.piece_bytes / (self.catalogue.stamp.dim * 2).max(1)) as u32
+    }
+
+    fn thumbnail(&self, Picture { thumbnail: (start, len), .. }: &Picture) -> Result<Cow<'_, [u8]>, IndexError> {
+        self.check(Array::Thumbnails, *start, u64::from(*len))?;
+        let mut bytes = vec![0; *len as usize];
+        self.arrays.read(Array::Thumbnails, *start, &mut bytes)?;
+        Ok(bytes.into())
+    }
+
+    /// Without the records: what a browser's database takes is not told to pages.
+    fn bytes(&self) -> Result<u64, IndexError> {
+        Ok(self.arrays.len(Array::Vectors) + self.arrays.len(Array::Thumbnails))
     }
 }
 

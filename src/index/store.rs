@@ -40,11 +40,11 @@ pub trait IndexStore: Shareable {
 
 /// An index as the one sees it who writes it. Old or new: what is appended to the arrays counts from the commit that speaks of it.
 pub trait WritableStore: IndexStore {
-    /// Writes at an end of an array that was committed, and waits until that lasts.
+    /// Writes at the end that was committed, of the generation that was, and waits until that lasts.
     ///
     /// # Errors
     /// As for all of these: the system refuses, and the index is as before.
-    fn append(&mut self, array: Array, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()>;
+    fn append(&mut self, array: Array, generation: u64, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()>;
 
     /// Makes an array of another generation from parts, and waits until that lasts.
     ///
@@ -52,7 +52,7 @@ pub trait WritableStore: IndexStore {
     /// See [`append`](Self::append).
     fn renew<'a>(&'a mut self, array: Array, generation: u64, parts: Parts<'a>) -> IndexFuture<'a, ()>;
 
-    /// One transaction. Arrays of other generations than `space` tells are removed after it.
+    /// One transaction. If it begins anew, arrays of other generations than `space` tells are removed after it.
     ///
     /// # Errors
     /// See [`append`](Self::append).

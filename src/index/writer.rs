@@ -70,19 +70,19 @@ impl Writer {
         let too_many = || IndexError::Database { file: self.store.place().to_owned(), reason: format!("more than {} pictures", u32::MAX) };
         let rows = u32::try_from(entries.len()).ok().and_then(|count| self.space.rows.checked_add(count)).ok_or_else(too_many)?;
         let values = embeds.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
-        self.store.append(Array::Vectors, u64::from(self.space.rows) * self.stamp().dim as u64 * 2, values).await?;
-        let before = self.space.thumbnail_bytes;
+        let Space { generation, rows: first, thumbnail_bytes: before } = self.space;
+        self.store.append(Array::Vectors, generation, u64::from(first) * self.stamp().dim as u64 * 2, values).await?;
         let magic = if before == 0 { THUMBNAILS_MAGIC } else { &[] };
         let thumbnails: Vec<u8> = magic.iter().chain(entries.iter().flat_map(|entry| &entry.thumbnail)).copied().collect();
         let space = Space { rows, thumbnail_bytes: before + thumbnails.len() as u64, ..self.space };
-        self.store.append(Array::Thumbnails, before, thumbnails).await?;
+        self.store.append(Array::Thumbnails, generation, before, thumbnails).await?;
         let mut start = before + magic.len() as u64;
         let mut picture = |(entry, row): (&Entry, u32)| {
             let thumbnail = (start, entry.thumbnail.len() as u32);
             start += u64::from(thumbnail.1);
             (entry.path.clone(), Picture { state: entry.state, row, thumbnail, size: entry.size })
         };
-        let pictures = entries.iter().zip(self.space.rows..).map(&mut picture).collect();
+        let pictures = entries.iter().zip(first..).map(&mut picture).collect();
         self.commit(space, Changes { pictures, ..Changes::default() }).await
     }
 

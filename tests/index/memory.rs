@@ -1,16 +1,16 @@
 //! A store that keeps records and arrays, as a browser does, and is read in small pieces.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::future::ready;
-use std::ops::{ControlFlow, Range};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use half::f16;
-use polyglance::index::catalogue::Catalogue;
-use polyglance::index::store::{Array, Changes, IndexFuture, IndexStore, Parts, Picture, Snapshot, Space, WritableStore};
-use polyglance::index::{IndexError, Stamp, Unreadable};
+use polyglance::index::catalogue::{Beside, Catalogue, Moment};
+use polyglance::index::store::{Array, Changes, IndexFuture, IndexStore, Parts, Snapshot, Space, WritableStore};
+use polyglance::index::{IndexError, Stamp};
+
+/// 97 rows.
+const PIECE_BYTES: usize = 97 * super::DIM * 2;
 
 struct Kept {
     catalogue: Arc<Catalogue>,
@@ -51,15 +51,15 @@ impl IndexStore for Memory {
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
         let kept = self.kept();
         let of = |array: Array| kept.arrays.get(&(array.name(), kept.catalogue.space().generation)).cloned().unwrap_or_default();
-        let (catalogue, vectors, thumbnails) = (Arc::clone(&kept.catalogue), of(Array::Vectors), of(Array::Thumbnails));
-        Ok(Box::new(Moment { catalogue, vectors, thumbnails }))
+        let (place, catalogue) = (self.place().to_owned(), Arc::clone(&kept.catalogue));
+        let arrays = Arrays([Array::Vectors, Array::Thumbnails].map(of));
+        Ok(Box::new(Moment { place, catalogue, arrays, piece_bytes: PIECE_BYTES }))
     }
 }
 
 impl WritableStore for Memory {
-    fn append(&mut self, array: Array, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()> {
+    fn append(&mut self, array: Array, generation: u64, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()> {
         let mut kept = self.kept();
-        let generation = kept.catalogue.space().generation;
         let own = Arc::make_mut(kept.arrays.entry((array.name(), generation)).or_default());
         own.truncate(end as usize);
         own.extend(bytes);
@@ -81,54 +81,23 @@ impl WritableStore for Memory {
     }
 }
 
-struct Moment {
-    catalogue: Arc<Catalogue>,
-    vectors: Arc<Vec<u8>>,
-    thumbnails: Arc<Vec<u8>>,
+/// Vectors and thumbnails.
+struct Arrays([Arc<Vec<u8>>; 2]);
+
+impl Arrays {
+    fn of(&self, array: Array) -> &[u8] {
+        &self.0[usize::from(array == Array::Thumbnails)]
+    }
 }
 
-impl Snapshot for Moment {
-    fn space(&self) -> Space {
-        self.catalogue.space()
+impl Beside for Arrays {
+    fn len(&self, array: Array) -> u64 {
+        self.of(array).len() as u64
     }
 
-    fn count(&self) -> Result<u64, IndexError> {
-        Ok(self.catalogue.pictures().len() as u64)
-    }
-
-    fn picture(&self, path: &str) -> Result<Option<Picture>, IndexError> {
-        Ok(self.catalogue.pictures().get(path).copied())
-    }
-
-    fn row(&self, row: u32) -> Result<Option<(String, [u32; 2])>, IndexError> {
-        Ok(self.catalogue.row(row))
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(&str, Picture) -> ControlFlow<()>) -> Result<(), IndexError> {
-        let _ = self.catalogue.pictures().iter().try_for_each(|(path, picture)| visit(path, *picture));
+    fn read(&self, array: Array, start: u64, bytes: &mut [u8]) -> Result<(), IndexError> {
+        assert!(array == Array::Thumbnails || bytes.len() <= PIECE_BYTES, "{} bytes of vectors are too many at once", bytes.len());
+        bytes.copy_from_slice(&self.of(array)[start as usize..][..bytes.len()]);
         Ok(())
-    }
-
-    fn unreadable(&self) -> Result<BTreeMap<String, Unreadable>, IndexError> {
-        Ok(self.catalogue.unreadable().clone())
-    }
-
-    fn vectors(&self, rows: Range<u32>) -> Result<Cow<'_, [f16]>, IndexError> {
-        assert!(rows.len() <= self.rows_at_once() as usize, "{rows:?} are too many at once");
-        let width = self.catalogue.stamp().dim * 2;
-        let bytes = &self.vectors[rows.start as usize * width..rows.end as usize * width];
-        Ok(bytes.chunks(2).map(|value| f16::from_le_bytes([value[0], value[1]])).collect())
-    }
-
-    fn rows_at_once(&self) -> u32 {
-        97
-    }
-
-    fn thumbnail(&self, Picture { thumbnail: (start, len), .. }: &Picture) -> Result<Cow<'_, [u8]>, IndexError> {
-        Ok(self.thumbnails[*start as usize..][..*len as usize].into())
-    }
-
-    fn bytes(&self) -> Result<u64, IndexError> {
-        Ok((self.vectors.len() + self.thumbnails.len()) as u64)
     }
 }

@@ -1,20 +1,14 @@
 //! Indexes in a browser: what they know in IndexedDB, their vectors and thumbnails in the origin's private file system.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::ops::{ControlFlow, Range};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
-use half::f16;
 use js_sys::{Array, Uint8Array};
 use polyglance::engine::Failure;
 use polyglance::engine::worker::WorkerTransport;
-use polyglance::index::catalogue::Catalogue;
-use polyglance::index::store::{
-    Array as IndexArray, Changes, IndexFuture, IndexStore, Parts, Picture, Shelf, Snapshot, Space, WritableStore,
-};
-use polyglance::index::{Folder as Pictures, IndexError, Reader, Stamp, Unreadable, Writer};
+use polyglance::index::catalogue::{Beside, Catalogue, Moment};
+use polyglance::index::store::{Array as IndexArray, Changes, IndexFuture, IndexStore, Parts, Shelf, Snapshot, Space, WritableStore};
+use polyglance::index::{Folder as Pictures, IndexError, Reader, Stamp, Writer};
 use wasm_bindgen::{JsValue, prelude::wasm_bindgen};
 use web_sys::File;
 
@@ -69,23 +63,19 @@ impl BrowserShelf {
     }
 
     async fn write(&self, name: &str, stamp: &Stamp) -> Result<Writer, IndexError> {
-        let mut lock = Some(self.lock(name).await?);
-        let make = async {
-            let indexes = at_root().await?;
-            let is_new = read(name, 0.0).await.map(|records| Array::from(&records).length() == 0).map_err(|error| failure(&error))?;
-            if is_new {
-                // What a deletion may have left: then its arrays are nothing.
-                indexes.remove(name).await?;
-            }
-            Ok((is_new, indexes.folder(name, true).await?))
-        };
-        let (is_new, folder) = make.await.map_err(|failure| refused("make", name, failure))?;
-        let folder = folder.ok_or_else(|| damaged(name, "its folder is gone"))?;
-        if is_new {
+        let lock = self.lock(name).await?;
+        let mut journal = Journal::read(name, 0.0).await?;
+        if journal.records.is_empty() {
+            // What a deletion may have left: then its arrays are nothing.
+            let removed = async { at_root().await?.remove(name).await };
+            removed.await.map_err(|failure| refused("make", name, failure))?;
             // Numbers only ever go up, so that who knew an index of this name before finds the beginning of this one.
             write_journal(name, js_sys::Date::now(), &[Catalogue::begun(stamp)], false).await?;
+            journal = Journal::read(name, 0.0).await?;
         }
-        let store = Store::open(name, folder, &mut lock).await?;
+        let folder = async { at_root().await?.folder(name, true).await };
+        let folder = folder.await.map_err(|failure| refused("make", name, failure))?.ok_or_else(|| damaged(name, "its folder is gone"))?;
+        let store = Store::open(name, folder, &journal, Some(lock)).await?;
         let was = store.catalogue.stamp();
         if was != stamp {
             return Err(IndexError::OtherStamp { file: name.into(), was: was.to_string(), is: stamp.to_string() });
@@ -108,7 +98,7 @@ impl Shelf for BrowserShelf {
         Box::pin(async move {
             let folder = async { at_root().await?.folder(name, false).await };
             let folder = folder.await.map_err(|failure| refused("open", name, failure))?.ok_or_else(|| missing(name))?;
-            Ok(Reader::new(Box::new(Store::open(name, folder, &mut None).await?)))
+            Ok(Reader::new(Box::new(Store::open(name, folder, &Journal::read(name, 0.0).await?, None).await?)))
         })
     }
 
@@ -146,7 +136,7 @@ impl Shelf for BrowserShelf {
 struct Store {
     name: String,
     folder: Folder,
-    catalogue: Rc<Catalogue>,
+    catalogue: Arc<Catalogue>,
     /// The number of the next record.
     next: f64,
     /// Vectors and thumbnails, as they were when they were asked for: the browser reads no file that has changed since.
@@ -156,12 +146,11 @@ struct Store {
 }
 
 impl Store {
-    /// Whoever writes it hands over a lock.
-    async fn open(name: &str, folder: Folder, lock: &mut Option<Lock>) -> Result<Self, IndexError> {
-        let (records, next) = read_journal(name, 0.0).await?;
-        let catalogue = catalogue(name, None, &records)?.ok_or_else(|| missing(name))?;
-        let (name, catalogue, arrays) = (name.to_owned(), Rc::new(catalogue), [None, None]);
-        let mut store = Self { name, folder, catalogue, next, arrays, _lock: lock.take() };
+    /// From a whole journal. Whoever writes it hands over a lock.
+    async fn open(name: &str, folder: Folder, journal: &Journal, lock: Option<Lock>) -> Result<Self, IndexError> {
+        let catalogue = journal.catalogue(name, None)?;
+        let (name, catalogue, arrays) = (name.to_owned(), Arc::new(catalogue), [None, None]);
+        let mut store = Self { name, folder, catalogue, next: journal.next, arrays, _lock: lock };
         store.load().await?;
         Ok(store)
     }
@@ -171,17 +160,16 @@ impl Store {
         for _ in 0..LOAD_ATTEMPTS {
             // From the last one that is known: if that is there no longer, all is new, or nothing is left.
             let last = self.next - 1.0;
-            let (mut records, next) = read_journal(&self.name, last).await?;
-            if records.first().is_some_and(|(number, _)| *number == last) {
-                records.remove(0);
-            } else if records.is_empty() {
+            let mut journal = Journal::read(&self.name, last).await?;
+            if journal.records.first().is_some_and(|(number, _)| *number == last) {
+                journal.records.remove(0);
+            } else if journal.records.is_empty() {
                 return Err(missing(&self.name));
             }
-            if !records.is_empty() {
-                let known = catalogue(&self.name, Some(Catalogue::clone(&self.catalogue)), &records)?;
-                self.catalogue = Rc::new(known.ok_or_else(|| missing(&self.name))?);
+            if !journal.records.is_empty() {
+                self.catalogue = Arc::new(journal.catalogue(&self.name, Some(Catalogue::clone(&self.catalogue)))?);
             }
-            self.next = next;
+            self.next = journal.next;
             if self.open_arrays().await? {
                 return Ok(());
             }
@@ -257,7 +245,8 @@ impl IndexStore for Store {
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
-        Ok(Box::new(Moment { name: self.name.clone(), catalogue: Rc::clone(&self.catalogue), arrays: self.arrays.clone() }))
+        let (catalogue, arrays) = (Arc::clone(&self.catalogue), Arrays { name: self.name.clone(), files: self.arrays.clone() });
+        Ok(Box::new(Moment { place: self.place().to_owned(), catalogue, arrays, piece_bytes: PIECE_BYTES }))
     }
 
     fn refresh(&mut self) -> IndexFuture<'_, ()> {
@@ -266,9 +255,9 @@ impl IndexStore for Store {
 }
 
 impl WritableStore for Store {
-    fn append(&mut self, array: IndexArray, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()> {
+    fn append(&mut self, array: IndexArray, generation: u64, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()> {
         Box::pin(async move {
-            let written = self.write_array(array, self.catalogue.space().generation, end, &bytes).await;
+            let written = self.write_array(array, generation, end, &bytes).await;
             written.map_err(|failure| refused("write", &self.name, failure))
         })
     }
@@ -283,7 +272,7 @@ impl WritableStore for Store {
             let anew = changes.anew;
             write_journal(&self.name, self.next, &records, anew).await?;
             self.next += records.len() as f64;
-            Rc::make_mut(&mut self.catalogue).change(space, changes);
+            Arc::make_mut(&mut self.catalogue).change(space, changes);
             if anew {
                 self.remove_leftovers().await;
             }
@@ -292,76 +281,41 @@ impl WritableStore for Store {
     }
 }
 
-/// An index as it was read.
-struct Moment {
+/// Vectors and thumbnails as they were when they were opened.
+struct Arrays {
     name: String,
-    catalogue: Rc<Catalogue>,
-    arrays: [Option<File>; 2],
+    files: [Option<File>; 2],
 }
 
-impl Moment {
-    /// A part of an array.
-    fn read(&self, array: IndexArray, start: u64, len: usize) -> Result<Uint8Array, IndexError> {
-        let [vectors, thumbnails] = &self.arrays;
-        let file = if array == IndexArray::Vectors { vectors } else { thumbnails };
-        let file = file.as_ref().ok_or_else(|| damaged(&self.name, &format!("its {} are gone", array.name())))?;
+impl Arrays {
+    fn file(&self, array: IndexArray) -> Option<&File> {
+        let [vectors, thumbnails] = &self.files;
+        match array {
+            IndexArray::Vectors => vectors.as_ref(),
+            IndexArray::Thumbnails => thumbnails.as_ref(),
+        }
+    }
+}
+
+impl Beside for Arrays {
+    fn len(&self, array: IndexArray) -> u64 {
+        self.file(array).map_or(0, |file| file.size() as u64)
+    }
+
+    fn read(&self, array: IndexArray, start: u64, bytes: &mut [u8]) -> Result<(), IndexError> {
+        let file = self.file(array).ok_or_else(|| damaged(&self.name, &format!("its {} are gone", array.name())))?;
         // Another tab may have written meanwhile: then the browser does not read the file, and whoever looks again finds it as it is.
-        let changed = |_| IndexError::Io {
+        let changed = || IndexError::Io {
             action: "read",
             file: self.name.as_str().into(),
             reason: std::io::Error::new(std::io::ErrorKind::Interrupted, "another tab is writing it; try again"),
         };
-        let part = read_slice(file, start, len).map_err(changed)?;
-        let is_whole = part.length() as usize == len;
-        is_whole.then_some(part).ok_or_else(|| damaged(&self.name, &format!("its {} end too early", array.name())))
-    }
-}
-
-impl Snapshot for Moment {
-    fn space(&self) -> Space {
-        self.catalogue.space()
-    }
-
-    fn count(&self) -> Result<u64, IndexError> {
-        Ok(self.catalogue.pictures().len() as u64)
-    }
-
-    fn picture(&self, path: &str) -> Result<Option<Picture>, IndexError> {
-        Ok(self.catalogue.pictures().get(path).copied())
-    }
-
-    fn row(&self, row: u32) -> Result<Option<(String, [u32; 2])>, IndexError> {
-        Ok(self.catalogue.row(row))
-    }
-
-    fn for_each(&self, visit: &mut dyn FnMut(&str, Picture) -> ControlFlow<()>) -> Result<(), IndexError> {
-        let _ = self.catalogue.pictures().iter().try_for_each(|(path, picture)| visit(path, *picture));
+        let part = read_slice(file, start, bytes.len()).map_err(|_| changed())?;
+        if part.length() as usize != bytes.len() {
+            return Err(changed());
+        }
+        part.copy_to(bytes);
         Ok(())
-    }
-
-    fn unreadable(&self) -> Result<BTreeMap<String, Unreadable>, IndexError> {
-        Ok(self.catalogue.unreadable().clone())
-    }
-
-    fn vectors(&self, rows: Range<u32>) -> Result<Cow<'_, [f16]>, IndexError> {
-        let dim = self.catalogue.stamp().dim;
-        let part = self.read(IndexArray::Vectors, u64::from(rows.start) * dim as u64 * 2, rows.len() * dim * 2)?;
-        let mut values = vec![f16::ZERO; rows.len() * dim];
-        part.copy_to(bytemuck::cast_slice_mut(&mut values));
-        Ok(values.into())
-    }
-
-    fn rows_at_once(&self) -> u32 {
-        (PIECE_BYTES / (self.catalogue.stamp().dim * 2).max(1)) as u32
-    }
-
-    fn thumbnail(&self, Picture { thumbnail: (start, len), .. }: &Picture) -> Result<Cow<'_, [u8]>, IndexError> {
-        Ok(self.read(IndexArray::Thumbnails, *start, *len as usize)?.to_vec().into())
-    }
-
-    fn bytes(&self) -> Result<u64, IndexError> {
-        // What the database takes is not told to pages.
-        Ok(self.arrays.iter().flatten().map(|file| file.size() as u64).sum())
     }
 }
 
@@ -373,25 +327,35 @@ fn file_name(array: IndexArray, generation: u64) -> String {
     format!("{}-{generation}", array.name())
 }
 
-/// The records of a journal with their numbers, from one on, and the number of the next.
-async fn read_journal(name: &str, number: f64) -> Result<(Vec<(f64, Vec<u8>)>, f64), IndexError> {
-    let records = read(name, number).await.map_err(|error| refused("read", name, failure(&error)))?;
-    let record = |record: JsValue| {
-        let record = Array::from(&record);
-        (record.get(0).as_f64().unwrap_or_default(), Uint8Array::new(&record.get(1)).to_vec())
-    };
-    let all: Vec<(f64, Vec<u8>)> = Array::from(&records).iter().map(record).collect();
-    let next = all.last().map_or(number, |(last, _)| last + 1.0);
-    Ok((all, next))
+/// Records of a journal with their numbers, and the number of the next.
+struct Journal {
+    records: Vec<(f64, Vec<u8>)>,
+    next: f64,
+}
+
+impl Journal {
+    /// From a number on.
+    async fn read(name: &str, number: f64) -> Result<Self, IndexError> {
+        let records = read(name, number).await.map_err(|error| refused("read", name, failure(&error)))?;
+        let record = |record: JsValue| {
+            let record = Array::from(&record);
+            (record.get(0).as_f64().unwrap_or_default(), Uint8Array::new(&record.get(1)).to_vec())
+        };
+        let records: Vec<(f64, Vec<u8>)> = Array::from(&records).iter().map(record).collect();
+        let next = records.last().map_or(number, |(last, _)| last + 1.0);
+        Ok(Self { records, next })
+    }
+
+    /// What the records make of what was known before.
+    fn catalogue(&self, name: &str, known: Option<Catalogue>) -> Result<Catalogue, IndexError> {
+        let known = Catalogue::read(known, self.records.iter().map(|(_, record)| record.as_slice()));
+        known.map_err(|reason| damaged(name, &reason))?.ok_or_else(|| missing(name))
+    }
 }
 
 async fn write_journal(name: &str, number: f64, records: &[Vec<u8>], anew: bool) -> Result<(), IndexError> {
     let added: Array = records.iter().map(|record| JsValue::from(Uint8Array::from(record.as_slice()))).collect();
     append(name, number, &added, anew).await.map(drop).map_err(|error| refused("write", name, failure(&error)))
-}
-
-fn catalogue(name: &str, known: Option<Catalogue>, records: &[(f64, Vec<u8>)]) -> Result<Option<Catalogue>, IndexError> {
-    Catalogue::read(known, records.iter().map(|(_, record)| record.as_slice())).map_err(|reason| damaged(name, &reason))
 }
 
 fn missing(name: &str) -> IndexError {

@@ -39,8 +39,7 @@ pub(crate) enum Purpose {
 /// One run of cargo for one module.
 struct Compilation {
     package: &'static str,
-    /// What cargo calls the file, and what its files in `dist/` are called.
-    file: &'static str,
+    /// What its files in `dist/` are called.
     name: &'static str,
     kind: Kind,
 }
@@ -57,9 +56,9 @@ enum Kind {
 
 /// The interface is small without the engine, which runs in a worker. Apart, since cargo would compile their common crates with what either needs.
 const COMPILATIONS: [Compilation; 3] = [
-    Compilation { package: "polyglance-page", file: "polyglance_page", name: "polyglance_page", kind: Kind::Interface },
-    Compilation { package: "polyglance-web", file: "polyglance_web", name: "polyglance_web", kind: Kind::Engine },
-    Compilation { package: "polyglance-web", file: "polyglance_web", name: "polyglance_web_threads", kind: Kind::EngineWithThreads },
+    Compilation { package: "polyglance-page", name: "polyglance_page", kind: Kind::Interface },
+    Compilation { package: "polyglance-web", name: "polyglance_web", kind: Kind::Engine },
+    Compilation { package: "polyglance-web", name: "polyglance_web_threads", kind: Kind::EngineWithThreads },
 ];
 
 /// Our own crate, which is otherwise compiled to be fast.
@@ -150,7 +149,7 @@ fn compile(toolchain: &Toolchain, compilation: &Compilation, purpose: Purpose) -
     }
     let (profile, folder) = if purpose == Purpose::Development { ("dev", "debug") } else { ("web", "web") };
     shell::run(command.args(["--profile", profile]))?;
-    Ok(target_dir().join(toolchain::TARGET).join(folder).join(compilation.file).with_extension("wasm"))
+    Ok(target_dir().join(toolchain::TARGET).join(folder).join(compilation.package.replace('-', "_")).with_extension("wasm"))
 }
 
 /// Copies a file, or all of a folder.

@@ -16,9 +16,9 @@ impl Retrieval {
 
     pub(super) fn go_on(&mut self, _desk: &mut Desk) {}
 
-    pub(super) fn take_files(&mut self, _desk: &mut Desk, _names: Vec<String>) {}
+    pub(super) fn take_files(&mut self, _desk: &Desk, _names: Vec<String>) {}
 
-    pub(super) fn take<'a>(&mut self, _desk: &mut Desk, _texts: impl Iterator<Item = &'a str>) {}
+    pub(super) fn take<'a>(&mut self, _desk: &Desk, _texts: impl Iterator<Item = &'a str>) {}
 
     pub(super) fn ui(&mut self, _ui: &mut Ui, _desk: &mut Desk) -> Option<Workspace> {
         None

@@ -99,6 +99,7 @@ impl Library {
             && let Some(root) = self.waiting.pop_front()
         {
             self.report = None;
+            desk.host.keep_stored();
             let (model, job, progress) = (None, None, None);
             self.indexing = Some(Indexing { root, model, job, progress, is_paused: false, marks: VecDeque::new(), looked: 0.0 });
         }
@@ -107,7 +108,6 @@ impl Library {
             self.indexing = None;
             self.changes += 1;
         } else if !indexing.is_paused {
-            desk.host.keep_stored();
             indexing.job = Some(desk.engine.send(Job::Index { root: indexing.root.clone() }, Vec::new()));
         }
     }

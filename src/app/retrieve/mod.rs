@@ -120,21 +120,16 @@ impl Retrieval {
     }
 
     /// Takes files that were dropped: folders to index; pictures to look for others like them.
-    pub(super) fn take_files(&mut self, desk: &mut Desk, names: Vec<String>) {
+    pub(super) fn take_files(&mut self, desk: &Desk, names: impl IntoIterator<Item = String>) {
         for name in names {
             if desk.host.is_folder(Path::new(&name)) { self.index(name) } else { self.look_for(&term(&name)) }
         }
     }
 
     /// Takes what was pasted: folders to index; else something to look for.
-    pub(super) fn take<'a>(&mut self, desk: &mut Desk, texts: impl Iterator<Item = &'a str>) {
+    pub(super) fn take<'a>(&mut self, desk: &Desk, texts: impl Iterator<Item = &'a str>) {
         for text in texts.map(str::trim).filter(|text| !text.is_empty()) {
-            let path = Path::new(text);
-            if path.is_absolute() && desk.host.is_folder(path) {
-                self.index(text.to_owned());
-            } else {
-                self.look_for(&if path.is_absolute() { term(text) } else { text.to_owned() });
-            }
+            if Path::new(text).is_absolute() { self.take_files(desk, [text.to_owned()]) } else { self.look_for(text) }
         }
     }
 

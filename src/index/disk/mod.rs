@@ -18,7 +18,6 @@ mod writing;
 
 pub use folder::{DiskFolder, Listing, below, kind, read_picture};
 pub use shelf::DiskShelf;
-pub(super) use writing::Writing;
 pub use writing::delete;
 
 use std::borrow::Cow;
@@ -28,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::f16;
-use redb::{ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use self::arrays::{Arrays, Maps};
 use self::tables::{
@@ -37,12 +36,17 @@ use self::tables::{
 use super::store::{IndexStore, Picture, Snapshot, Space};
 use super::{FileState, IndexError, Stamp, Unreadable};
 
-/// An index that is read.
-pub(super) struct Reading {
-    database: ReadOnlyDatabase,
+/// An index with its database open.
+pub(super) struct Opened<D> {
+    database: D,
     arrays: Arrays,
     stamp: Stamp,
 }
+
+/// To read it.
+pub(super) type Reading = Opened<ReadOnlyDatabase>;
+/// To write it.
+pub(super) type Writing = Opened<Database>;
 
 impl Reading {
     pub(super) fn open(path: &Path) -> Result<Self, IndexError> {
@@ -64,7 +68,7 @@ impl Reading {
     }
 }
 
-impl IndexStore for Reading {
+impl<D: ReadableDatabase + Send + Sync> IndexStore for Opened<D> {
     fn place(&self) -> &Path {
         self.arrays.index()
     }
@@ -73,25 +77,21 @@ impl IndexStore for Reading {
         &self.stamp
     }
 
+    /// The database as it is now, and the arrays that it knows.
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
-        snapshot(&self.database, &self.arrays, self.stamp.dim)
-    }
-}
-
-/// The database as it is now, and the arrays that it knows.
-fn snapshot(from: &impl ReadableDatabase, arrays: &Arrays, dim: usize) -> Result<Box<dyn Snapshot>, IndexError> {
-    let index = arrays.index();
-    let mut attempts = 0..3;
-    loop {
-        let transaction = from.begin_read().map_err(|error| database(index, error))?;
-        let space: Space = {
-            let table = transaction.open_table(META).map_err(|error| database(index, error))?;
-            meta(index, &table, SPACE)?
-        };
-        match arrays.maps(space, dim) {
-            // The writer has written them anew meanwhile, and committed that.
-            Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
-            maps => return Ok(Box::new(Moment::new(index, &transaction, maps?, space, dim).map_err(|error| database(index, error))?)),
+        let (index, dim) = (self.place(), self.stamp.dim);
+        let mut attempts = 0..3;
+        loop {
+            let transaction = self.database.begin_read().map_err(|error| database(index, error))?;
+            let space: Space = {
+                let table = transaction.open_table(META).map_err(|error| database(index, error))?;
+                meta(index, &table, SPACE)?
+            };
+            match self.arrays.maps(space, dim) {
+                // The writer has written them anew meanwhile, and committed that.
+                Err(IndexError::Io { reason, .. }) if reason.kind() == std::io::ErrorKind::NotFound && attempts.next().is_some() => {}
+                maps => return Ok(Box::new(Moment::new(index, &transaction, maps?, space, dim).map_err(|error| database(index, error))?)),
+            }
         }
     }
 }

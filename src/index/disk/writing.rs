@@ -5,22 +5,14 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable};
 
-use super::super::store::{Array, Changes, IndexFuture, IndexStore, Parts, Picture, Snapshot, Space, WritableStore};
+use super::super::store::{Array, Changes, IndexFuture, IndexStore, Parts, Picture, Space, WritableStore};
 use super::super::{IndexError, Stamp, Unreadable};
 use super::arrays::{Arrays, is_beside, new_path, private, remove_file};
 use super::tables::{
     FILES, FORMAT, FORMAT_NOW, FileRow, META, MODE, PICTURES, PictureRow, ROWS, SPACE, STAMP, UNREADABLE, UnreadableRow, check_format,
     database, meta,
 };
-use super::{faults, snapshot};
-
-/// An index that is written.
-pub(in super::super) struct Writing {
-    database: Database,
-    arrays: Arrays,
-    stamp: Stamp,
-    generation: u64,
-}
+use super::{Writing, faults};
 
 impl Writing {
     /// Opens the index at `path`, or makes one. Only its owner can read the files.
@@ -31,7 +23,7 @@ impl Writing {
         arrays.touch(Array::Vectors, generation)?;
         arrays.touch(Array::Thumbnails, generation)?;
         arrays.remove_leftovers(generation);
-        Ok(Self { database, arrays, stamp: stamp.clone(), generation })
+        Ok(Self { database, arrays, stamp: stamp.clone() })
     }
 
     fn transact(&self, space: Space, changes: &Changes) -> Result<(), redb::Error> {
@@ -50,23 +42,9 @@ impl Writing {
     }
 }
 
-impl IndexStore for Writing {
-    fn place(&self) -> &Path {
-        self.arrays.index()
-    }
-
-    fn stamp(&self) -> &Stamp {
-        &self.stamp
-    }
-
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, IndexError> {
-        snapshot(&self.database, &self.arrays, self.stamp.dim)
-    }
-}
-
 impl WritableStore for Writing {
-    fn append(&mut self, array: Array, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()> {
-        Box::pin(ready(self.arrays.append(array, self.generation, end, &bytes)))
+    fn append(&mut self, array: Array, generation: u64, end: u64, bytes: Vec<u8>) -> IndexFuture<'_, ()> {
+        Box::pin(ready(self.arrays.append(array, generation, end, &bytes)))
     }
 
     fn renew<'a>(&'a mut self, array: Array, generation: u64, parts: Parts<'a>) -> IndexFuture<'a, ()> {
@@ -75,8 +53,7 @@ impl WritableStore for Writing {
 
     fn commit(&mut self, space: Space, changes: Changes) -> IndexFuture<'_, ()> {
         let committed = self.transact(space, &changes).map_err(|error| database(self.place(), error));
-        if committed.is_ok() && self.generation != space.generation {
-            self.generation = space.generation;
+        if committed.is_ok() && changes.anew {
             self.arrays.remove_leftovers(space.generation);
         }
         Box::pin(ready(committed))
