@@ -1,6 +1,7 @@
 //! `polyglance export`: the vectors of an index, for other tools.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -38,9 +39,10 @@ pub(crate) fn run(args: &ExportArgs) -> Result<Outcome> {
     let format = Format::of(&args.output)?;
     let reader = Reader::open(&args.index)?;
     let (stamp, mut rows) = (reader.stamp(), ImageRows::default());
-    reader.for_each(|path, vector| {
+    reader.for_each(|path, _, vector| {
         rows.names.push(path.to_owned());
         rows.embeds.extend(vector.iter().map(|value| value.to_f32()));
+        ControlFlow::Continue(())
     })?;
     let count = rows.names.len();
     if format == Format::Npy {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use clap::Args;
 use polyglance::index::disk::DiskFolder;
-use polyglance::index::{Event, Folder, Stamp, Summary, Unreadable, Update, Writer, plural};
+use polyglance::index::{Event, Folder, Reader, Stamp, Summary, Unreadable, Update, Writer, plural};
 use polyglance::platform::block_on;
 
 use super::args::{DeviceArgs, HubArgs, ImageArgs};
+use super::collection::Target;
 use super::console::{note, report};
 use super::exit::Outcome;
 use super::model::Model;
@@ -26,6 +27,7 @@ you can read them. Files that cannot be decoded are noted, and tried again when 
 Examples:
   polyglance index ~/Pictures -o pictures.index -m google/siglip2-base-patch16-naflex
   polyglance index ~/Pictures -o pictures.index -m DIR --vectors pictures.parquet    # as export writes it
+  polyglance index ~/Pictures -o pictures.index -m DIR --to http://localhost:8000/pictures
   polyglance search pictures.index \"rotes Auto im Schnee\"";
 
 /// Index a folder of pictures, to search it in any language.
@@ -47,6 +49,11 @@ pub(crate) struct IndexArgs {
     #[arg(long, value_name = "FILE")]
     vectors: Option<PathBuf>,
 
+    /// Collection of a Chroma server that becomes a copy of the index: its search is approximate, and runs past one machine. The environment has
+    /// CHROMA_TENANT, CHROMA_DATABASE and, for Chroma's cloud, CHROMA_API_KEY.
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+
     #[command(flatten)]
     hub: HubArgs,
     #[command(flatten)]
@@ -66,6 +73,8 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     check_budget(&model.config().vision, max_num_patches)?;
     let stamp = Stamp::new(folder.root(), args.model.as_deref().unwrap_or_default(), &model.encoder, max_num_patches, resample);
     let vectors = args.vectors.as_deref().map(|file| vectors::read(file, Path::new(folder.root()), stamp.dim)).transpose()?;
+    // Before hours are spent: whether there is somebody to copy to.
+    let target = args.to.as_deref().map(|address| Target::new(address, &stamp)).transpose()?;
     let writer = Writer::open(&args.output, &stamp)?;
     let (mut update, left_out) = block_on(Update::begin(writer, Box::new(folder), model.config().vision))?;
     if let (Some(file), Some(vectors)) = (&args.vectors, vectors) {
@@ -98,6 +107,9 @@ pub(crate) fn run(args: &IndexArgs) -> Result<Outcome> {
     note(&format!("{}: {}", args.output.display(), describe(summary)));
     if !finished {
         interrupt.check()?;
+    }
+    if let Some(target) = target {
+        target.copy(&Reader::open(&args.output)?, &interrupt)?;
     }
     let lost = summary.lost();
     if lost > 0 && summary.added + summary.unchanged == 0 {

@@ -2,6 +2,7 @@
 
 mod args;
 mod classify;
+mod collection;
 mod console;
 mod demo;
 mod doctor;

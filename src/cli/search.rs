@@ -6,11 +6,12 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use polyglance::encoder::ImageOutputs;
 use polyglance::image::PatchBatch;
-use polyglance::index::{Found, Query, Reader, Subject, disk::below};
+use polyglance::index::{Found, Query, Subject, disk::below};
 use polyglance::platform::block_on;
 use serde_json::json;
 
 use super::args::{DeviceArgs, HubArgs, ImageArgs, TextArgs};
+use super::collection::{self, Searched};
 use super::exit::Outcome;
 use super::model::Model;
 use super::pictures::Preprocessing;
@@ -19,18 +20,19 @@ use super::{UsageError, inputs};
 
 const EXAMPLES: &str = "\
 A query is a text, a picture (a path that begins with ./, ../ or /), or a sum of them with weights and signs.
-A picture that is in the index is not computed again. The search is exact.
+A picture that is in the index is not computed again. The search is exact, but for that of a vector database.
 
 Examples:
   polyglance search pictures.index \"a bicycle by a canal\"
   polyglance search pictures.index \"2: 赤い車 + ./sketch.png - people\" --top 5
-  polyglance search pictures.index ~/Pictures/dog.jpg --json | jq -r '.[].path'";
+  polyglance search pictures.index ~/Pictures/dog.jpg --json | jq -r '.[].path'
+  polyglance search http://localhost:8000/pictures \"a bicycle by a canal\"";
 
 /// Search an index by text in any language, by picture, or both.
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SearchArgs {
-    /// The index.
+    /// The index, or the http(s):// address of a copy that `index --to` made.
     index: PathBuf,
 
     /// What to look for.
@@ -69,39 +71,39 @@ fn share(text: &str) -> Result<f32, String> {
 /// Embeds the query, and compares it with everything.
 pub(crate) fn run(args: &SearchArgs) -> Result<Outcome> {
     let query = Query::parse(&args.query).map_err(|error| UsageError(error.to_string()))?;
-    let reader = Reader::open(&args.index)?;
-    let embeds = embeds(args, &query, &reader)?;
+    let index = collection::open(&args.index)?;
+    let embeds = embeds(args, &query, &*index)?;
     let direction = query.direction(&embeds).context("the parts of the query cancel each other out")?;
-    let mut results = reader.search(&direction, args.top as usize)?;
+    let mut results = index.search(&direction, args.top as usize)?;
     if let Some(share) = args.within {
         results = results.within(share);
     }
-    print(args.json, Path::new(&reader.stamp().root), &results.found);
+    print(args.json, Path::new(&index.stamp().root), &results.found);
     Ok(Outcome::Done)
 }
 
 /// An embedding for each term. The model is loaded only if one of them is not in the index.
-fn embeds(args: &SearchArgs, query: &Query, reader: &Reader) -> Result<Vec<Vec<f32>>> {
+fn embeds(args: &SearchArgs, query: &Query, index: &dyn Searched) -> Result<Vec<Vec<f32>>> {
     let mut model = None;
-    query.terms.iter().map(|term| embed(args, &term.subject, reader, &mut model)).collect()
+    query.terms.iter().map(|term| embed(args, &term.subject, index, &mut model)).collect()
 }
 
-fn embed(args: &SearchArgs, subject: &Subject, reader: &Reader, model: &mut Option<Model>) -> Result<Vec<f32>> {
+fn embed(args: &SearchArgs, subject: &Subject, index: &dyn Searched, model: &mut Option<Model>) -> Result<Vec<f32>> {
     if let Subject::Picture(path) = subject {
         let path = std::fs::canonicalize(path).with_context(|| format!("cannot read picture {path}"))?;
-        let below = below(Path::new(&reader.stamp().root), &path);
-        if let Some(embed) = below.map(|below| reader.embedding(&below)).transpose()?.flatten() {
+        let below = below(Path::new(&index.stamp().root), &path);
+        if let Some(embed) = below.map(|below| index.embedding(&below)).transpose()?.flatten() {
             return Ok(embed);
         }
     }
     let model = match model {
         Some(model) => model,
-        empty => empty.insert(load(args, reader)?),
+        empty => empty.insert(load(args, index)?),
     };
     match subject {
         Subject::Text(text) => Ok(model.encode_texts(std::slice::from_ref(text), args.text.options(), |_| format!("{text:?}"))?.embeds),
         Subject::Picture(path) => {
-            let options = ImageArgs { max_num_patches: reader.stamp().max_num_patches, resample: reader.stamp().resampling.parse()? };
+            let options = ImageArgs { max_num_patches: index.stamp().max_num_patches, resample: index.stamp().resampling.parse()? };
             let preprocessing = Preprocessing::new(model.config().vision, &options)?;
             let picture = inputs::single(Path::new(path))?;
             let patches = preprocessing.cut(&preprocessing.decode(&picture)?.pixels)?;
@@ -110,8 +112,8 @@ fn embed(args: &SearchArgs, subject: &Subject, reader: &Reader, model: &mut Opti
     }
 }
 
-fn load(args: &SearchArgs, reader: &Reader) -> Result<Model> {
-    let stamp = reader.stamp();
+fn load(args: &SearchArgs, index: &dyn Searched) -> Result<Model> {
+    let stamp = index.stamp();
     let model = Model::load(Some(args.model.as_deref().unwrap_or(&stamp.model)), &args.hub, &args.device)?;
     if !stamp.fits(&model.encoder) {
         bail!(

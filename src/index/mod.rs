@@ -4,6 +4,8 @@
 //! a page. Likewise pictures come from a [`Folder`], and a [`Shelf`] keeps a program's indexes.
 
 pub mod catalogue;
+#[cfg(all(feature = "chroma", not(target_family = "wasm")))]
+pub mod chroma;
 #[cfg(not(target_family = "wasm"))]
 pub mod disk;
 mod entry;

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use half::f16;
 
-use super::store::{IndexStore, Snapshot};
+use super::store::{IndexStore, Picture, Snapshot};
 use super::{IndexError, Stamp, Unreadable};
 use crate::kernels::scores_top_k::{Hit, ScoresTopK, Table};
 
@@ -126,18 +126,15 @@ impl Reader {
         pictures.iter().map(thumbnail).collect()
     }
 
-    /// Gives every picture with its vector, `[dim]`, in the order of the paths.
+    /// Gives every picture with its vector, `[dim]`, in the order of the paths, until the visitor has seen enough.
     ///
     /// # Errors
     /// The index cannot be read.
-    pub fn for_each(&self, mut each: impl FnMut(&str, &[f16])) -> Result<(), IndexError> {
+    pub fn for_each(&self, mut each: impl FnMut(&str, &Picture, &[f16]) -> ControlFlow<()>) -> Result<(), IndexError> {
         let snapshot = self.store.snapshot()?;
         let mut failed = None;
         snapshot.for_each(&mut |path, picture| match snapshot.vectors(picture.row..picture.row + 1) {
-            Ok(vector) => {
-                each(path, &vector);
-                ControlFlow::Continue(())
-            }
+            Ok(vector) => each(path, &picture, &vector),
             Err(error) => {
                 failed = Some(error);
                 ControlFlow::Break(())
@@ -197,7 +194,7 @@ impl Reader {
                 }
             }
             if found.len() == count || k >= rows as usize {
-                return Ok(Results { found, compared, ordinary: sample.median() });
+                return Ok(Results { found, compared, ordinary: median(sample.scores) });
             }
             k = 2 * k + 16;
         }
@@ -251,9 +248,10 @@ impl Sample {
         let rows = vectors.chunks_exact(query.len().max(1)).skip(first as usize).step_by(self.step as usize);
         self.scores.extend(rows.map(|row| row.iter().zip(query).map(|(value, query)| value.to_f32() * query).sum::<f32>()));
     }
+}
 
-    fn median(mut self) -> f32 {
-        self.scores.sort_by(f32::total_cmp);
-        self.scores.get(self.scores.len() / 2).copied().unwrap_or(0.0)
-    }
+/// The score in the middle; 0 of none.
+pub(super) fn median(mut scores: Vec<f32>) -> f32 {
+    scores.sort_by(f32::total_cmp);
+    scores.get(scores.len() / 2).copied().unwrap_or(0.0)
 }

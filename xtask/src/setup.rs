@@ -116,6 +116,28 @@ pub(crate) fn typos() -> Result<PathBuf> {
     installed.ok().and_then(|()| find()).ok_or_else(reason)
 }
 
+/// Protobuf's compiler, which the client of Chroma is built with.
+pub(crate) fn protoc() -> Result<()> {
+    if env::var_os("PROTOC").is_some() || which(&["protoc"]).is_some() { Ok(()) } else { apt("protoc", &["protobuf-compiler"]) }
+}
+
+/// The server of Chroma, whose binary ships in a Python package: `$POLYGLANCE_CHROMA`, or one on the PATH.
+pub(crate) fn chroma() -> Result<PathBuf> {
+    let ours = target_dir().join("tools/chroma");
+    let find = || {
+        let given = env::var_os("POLYGLANCE_CHROMA").map(PathBuf::from).or_else(|| which(&["chroma"]));
+        given.or_else(|| Some(ours.join("bin/chroma")).filter(|file| file.is_file()))
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    let made = shell::run(Command::new("python3").args(["-m", "venv"]).arg(&ours));
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "chromadb==1.5.9"];
+    let installed = made.and_then(|()| shell::run(Command::new(ours.join("bin/python3")).args(install)));
+    let reason = || Missing("chroma is not installed (`pip install chromadb`)".into()).into();
+    installed.ok().and_then(|()| find()).ok_or_else(reason)
+}
+
 /// The dependency checker. It takes ten minutes to build, so it is used where it is present.
 pub(crate) fn cargo_deny() -> Result<()> {
     match which(&["cargo-deny"]) {

@@ -62,7 +62,7 @@ const fn long(name: &'static str, run: fn(&mut Context) -> Result<()>) -> Suite 
 }
 
 /// In the order they run: cheap ones first, the tests last. Suites that compile the same units stand side by side.
-const SUITES: [Suite; 13] = [
+const SUITES: [Suite; 14] = [
     suite("tidy", |_| tidy::run()),
     suite("fmt", |_| shell::run(&mut cargo(["fmt", "--all", "--check"]))),
     optional("typos", typos),
@@ -78,6 +78,8 @@ const SUITES: [Suite; 13] = [
     // Not steady enough yet on a loaded machine to hold up everything else.
     long("window", window),
     suite("test", tests),
+    // Its client asks for other features of crates that everything else depends on, all of which are compiled again: six minutes.
+    long("chroma", chroma),
 ];
 
 /// Runs the named suites, or all; the exit code says whether any failed.
@@ -222,11 +224,30 @@ fn browser_tests() -> Result<Vec<PathBuf>> {
 }
 
 fn tests(context: &mut Context) -> Result<()> {
-    let before = context.counts;
-    let mut passed = true;
-    for packages in PACKAGE_SETS {
+    let commands = PACKAGE_SETS.map(|packages| {
         let mut command = cargo(["test", "--no-fail-fast"]);
         command.args(packages);
+        command
+    });
+    run_tests(commands, context)
+}
+
+/// Copies of an index in a real server.
+fn chroma(context: &mut Context) -> Result<()> {
+    setup::protoc()?;
+    let server = setup::chroma()?;
+    let arguments = ["--package", "polyglance", "--no-default-features", "--features", "chroma,cli,demo-model", "--test", "chroma"];
+    shell::run(cargo(["clippy"]).args(arguments).args(["--lib", "--bins", "--bench", "chroma", "--", "-D", "warnings"]))?;
+    let mut command = cargo(["test", "--no-fail-fast"]);
+    command.args(arguments).env("POLYGLANCE_CHROMA", server);
+    run_tests([command], context)
+}
+
+/// Runs all of them, whatever the first ones give.
+fn run_tests<const N: usize>(commands: [Command; N], context: &mut Context) -> Result<()> {
+    let before = context.counts;
+    let mut passed = true;
+    for mut command in commands {
         if context.full {
             // Sweeps print what they measured; the log keeps it.
             command.args(["--", "--show-output"]).env("POLYGLANCE_FULL", "1");

@@ -4,22 +4,25 @@
 //! cargo bench --bench search -- [model=FOLDER] [python=PYTHON] [rows=1000000]
 //! ```
 //!
-//! FOLDER is a model of the shape of B/16 with a tokenizer, whose text tower reads what is typed. PYTHON is an interpreter with the packages of
+//! FOLDER is a model of the shape of B/16 with a tokenizer, whose text tower reads what is typed into the app, which is drawn on the first GPU that is
+//! found, a software one if need be. PYTHON is an interpreter with the packages of
 //! `benches/peers/search.py`; without one only our own figures are printed. All take turns, round by round. The index lies in the system's temporary
 //! folder: 1.5 GB for a million rows, and twice that for the peers.
 
+mod app;
+#[path = "../peers/mod.rs"]
 mod peers;
+mod screen;
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Cursor, Write};
 use std::path::Path;
 use std::sync::Arc;
 
 use half::f16;
+use image::ImageFormat;
 use polyglance::cpu::CpuBackend;
 use polyglance::encoder::{DeviceChoice, Encoder, EncoderOptions, Precision};
-use polyglance::engine::thread::{Files, Thread};
-use polyglance::engine::{Client, Job, ModelSource, News, OpenModel, Search};
 use polyglance::image::Resampling;
 use polyglance::index::{Entry, FileState, Reader, Stamp, Writer};
 use polyglance::kernels::{self, ScoresTopK};
@@ -49,19 +52,20 @@ fn small(model: Option<&str>) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("pictures.index");
     let mut random = Random(1);
+    let thumbnail = thumbnail()?;
     let mut writer = Writer::open(&path, &model.map_or_else(|| Ok(stamp()), |model| stamp_of(folder.path(), model))?)?;
     let mut first = Vec::new();
     for start in (0..ROWS).step_by(BATCH) {
         let embeds = random.vectors(BATCH);
         let watch = Stopwatch::start();
-        block_on(writer.add(&entries(start, 8_000), &embeds))?;
+        block_on(writer.add(&entries(start, &thumbnail), &embeds))?;
         first.push(watch.elapsed_secs());
     }
     let mut more = Vec::new();
     for start in (ROWS..ROWS + 10 * BATCH).step_by(BATCH) {
         let embeds = random.vectors(BATCH);
         let watch = Stopwatch::start();
-        block_on(writer.add(&entries(start, 8_000), &embeds))?;
+        block_on(writer.add(&entries(start, &thumbnail), &embeds))?;
         more.push(1e3 * watch.elapsed_secs());
     }
     let mut empty: Vec<f64> = first.iter().take(10).map(|secs| 1e3 * secs).collect();
@@ -74,48 +78,7 @@ fn small(model: Option<&str>) -> Result<(), Failure> {
     let mut millis = searches(&reader, &mut random, SEARCHES)?;
     println!("search of 100,000: {:.1} ms, p95 {:.1} ms", percentile(&mut millis, 0.5), percentile(&mut millis, 0.95));
     drop(writer);
-    model.map_or(Ok(()), |model| typed(folder.path(), model))
-}
-
-/// From each letter of some queries to the results, through the engine as the app asks it.
-fn typed(shelf: &Path, model: &str) -> Result<(), Failure> {
-    const QUERIES: [&str; 4] =
-        ["a red bicycle leaning against a wall", "Hund und Kind spielen im Schnee", "夕焼けの海で泳ぐ人々", "قطة نائمة على الأريكة"];
-    let (wake, woken) = std::sync::mpsc::channel();
-    let folder = shelf.to_owned();
-    let mut client =
-        Client::new(Thread::with_loader(move || wake.send(()).unwrap_or_default(), move || Files::with_indexes(folder.clone())));
-    let mut ask = |job: Job| -> Result<News, Failure> {
-        let id = client.send(job, Vec::new());
-        loop {
-            woken.recv()?;
-            if let Some(reply) = client.receive().into_iter().find(|reply| reply.id == id && reply.news.is_last()) {
-                return Ok(reply.news);
-            }
-        }
-    };
-    let source = ModelSource::Named(model.to_owned());
-    if let News::Failed(failure) = ask(Job::Open(OpenModel { source, device: "cpu".to_owned(), precision: "auto".to_owned() }))? {
-        return Err(failure.into());
-    }
-    let mut millis = Vec::new();
-    for query in QUERIES {
-        for end in query.char_indices().map(|(start, letter)| start + letter.len_utf8()) {
-            let search = Search { collection: "pictures".to_owned(), query: query[..end].to_owned(), count: 500, within: None };
-            let watch = Stopwatch::start();
-            match ask(Job::Search(search))? {
-                News::Hits(hits) if hits.hits.len() == 500 => millis.push(1e3 * watch.elapsed_secs()),
-                news => return Err(format!("{news:?}").into()),
-            }
-        }
-    }
-    let count = millis.len();
-    println!(
-        "letter to results among 100,000: {:.0} ms, p95 {:.0} ms ({count} letters)",
-        percentile(&mut millis, 0.5),
-        percentile(&mut millis, 0.95)
-    );
-    Ok(())
+    model.map_or(Ok(()), |model| app::typing(folder.path(), model))
 }
 
 /// A million vectors, in turns with the peers.
@@ -130,7 +93,7 @@ fn large(rows: usize, python: Option<&str>) -> Result<(), Failure> {
     for start in (0..rows).step_by(10 * BATCH) {
         for start in (start..rows.min(start + 10 * BATCH)).step_by(BATCH) {
             let embeds = random.vectors(BATCH);
-            block_on(writer.add(&entries(start, 0), &embeds))?;
+            block_on(writer.add(&entries(start, &[]), &embeds))?;
             halves.extend(embeds.iter().map(|value| f16::from_f32(*value)));
             if let Some(file) = &mut file {
                 file.write_all(bytemuck::cast_slice(&embeds))?;
@@ -217,15 +180,23 @@ fn stamp_of(root: &Path, model: &str) -> Result<Stamp, Failure> {
     Ok(Stamp::new(&root.to_string_lossy(), model, &encoder, None, Resampling::default()))
 }
 
-/// A batch of pictures with thumbnails of so many bytes.
-fn entries(start: usize, thumbnail: usize) -> Vec<Entry> {
+/// A batch of pictures with this thumbnail.
+fn entries(start: usize, thumbnail: &[u8]) -> Vec<Entry> {
     let entry = |number: usize| Entry {
         path: format!("{:03}/picture-{number:07}.jpg", number / 1_000),
         state: FileState { bytes: number as u64, secs: 1_700_000_000, nanos: 0 },
         size: [480, 640],
-        thumbnail: vec![number as u8; thumbnail],
+        thumbnail: thumbnail.to_owned(),
     };
     (start..start + BATCH).map(entry).collect()
+}
+
+/// A small picture as an index has them, of one of the samples.
+fn thumbnail() -> Result<Vec<u8>, Failure> {
+    let sample = image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/samples/castle.jpg"))?;
+    let mut jpeg = Cursor::new(Vec::new());
+    sample.thumbnail(256, 256).to_rgb8().write_to(&mut jpeg, ImageFormat::Jpeg)?;
+    Ok(jpeg.into_inner())
 }
 
 /// Marsaglia's xorshift: quick, and good enough for vectors.
