@@ -9,7 +9,7 @@ use std::path::Path;
 
 use half::f16;
 use polyglance::index::disk::delete;
-use polyglance::index::{Entry, FileState, Found, IndexError, Reader, Stamp, Unreadable, Writer};
+use polyglance::index::{Arrangement, Entry, FileState, Found, IndexError, Placed, Reader, Stamp, Unreadable, Writer};
 use polyglance::platform::block_on;
 
 use self::memory::Memory;
@@ -290,4 +290,95 @@ fn near_duplicates_are_grouped_however_many_there_are() {
     assert!(groups.iter().flatten().all(|found| (found.score - 1.0).abs() < 1e-3));
     assert_eq!((compared[0], compared.len()), ((0, 199), 4));
     assert_eq!(block_on(reader.alike(0.999, &mut |_, _| ControlFlow::Break(()))).unwrap(), None);
+}
+
+/// Vectors around sixty others in turn.
+fn groups(first: usize, count: usize) -> Vec<f32> {
+    let (centres, noise) = (vectors(7, 60), vectors(first as u64 + 8, count));
+    let near = |(number, noise): (usize, &[f32])| {
+        let centre = &centres[(number % 60) * DIM..][..DIM];
+        let sum: Vec<f32> = centre.iter().zip(noise).map(|(centre, noise)| centre + 0.5 * noise).collect();
+        let norm = sum.iter().map(|value| value * value).sum::<f32>().sqrt();
+        sum.into_iter().map(move |value| value / norm)
+    };
+    (first..).zip(noise.chunks_exact(DIM)).flat_map(near).collect()
+}
+
+/// The lesser of a plane's sides as a share of the greater, by standard deviations.
+fn spread(places: &[Placed]) -> f32 {
+    let deviation = |axis: usize| {
+        let mean = places.iter().map(|picture| picture.place[axis]).sum::<f32>() / places.len() as f32;
+        places.iter().map(|picture| (picture.place[axis] - mean).powi(2)).sum::<f32>().sqrt()
+    };
+    let (width, height) = (deviation(0), deviation(1));
+    assert!(width > 0.1 && height > 0.1, "{width} {height}");
+    width.min(height) / width.max(height)
+}
+
+/// Of the ten nearest of a picture, the share that is among the thirty nearest on a plane.
+fn kept_neighbours(reader: &Reader, places: &[Placed]) -> f64 {
+    let mut kept = 0;
+    let some = places.iter().step_by(places.len() / 50);
+    for own in some.clone() {
+        let embed = reader.embedding(&own.path).unwrap().unwrap();
+        let nearest = reader.search(&embed, 11).unwrap().found;
+        let distance = |other: &Placed| (0..2).map(|axis| (own.place[axis] - other.place[axis]).powi(2)).sum::<f32>();
+        let mut others: Vec<_> = places.iter().filter(|other| other.path != own.path).collect();
+        others.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+        kept += nearest.iter().filter(|found| others[..30].iter().any(|other| other.path == found.path)).count();
+    }
+    kept as f64 / (10 * some.count()) as f64
+}
+
+#[test]
+fn an_arrangement_keeps_neighbours_and_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pictures.index");
+    let mut writer = Writer::open(&path, &stamp()).unwrap();
+    let mut add = |first: usize, count: usize| {
+        let entries: Vec<Entry> = (first..first + count).map(entry).collect();
+        block_on(writer.add(&entries, &groups(first, count))).unwrap();
+    };
+    let reader = Reader::open(&path).unwrap();
+    add(0, 4);
+    assert!(Arrangement::begin(&reader).unwrap().is_none(), "too few to be neighbours");
+    // However few they are, they lie apart.
+    add(4, 8);
+    let mut few = Arrangement::begin(&reader).unwrap().unwrap();
+    assert!(few.run(&mut |_, _| ControlFlow::Continue(())).unwrap());
+    assert!(spread(&few.placed()) > 0.3);
+    add(12, 1_488);
+
+    let mut whole = Arrangement::begin(&reader).unwrap().unwrap();
+    let mut steps = Vec::new();
+    let finished = whole.run(&mut |done, total| {
+        steps.push((done, total));
+        ControlFlow::Continue(())
+    });
+    assert!(finished.unwrap());
+    assert!(steps.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 == pair[1].1), "{steps:?}");
+    assert_eq!(steps.last().map(|(done, total)| done == total), Some(true));
+    let whole = whole.placed();
+    assert!(spread(&whole) > 0.3);
+    let (quick, whole) = (kept_neighbours(&reader, &block_on(reader.plane()).unwrap()), kept_neighbours(&reader, &whole));
+    println!("neighbours kept: {quick:.2} by principal components, {whole:.2} by neighbours");
+    assert!(quick < 0.8 && whole > 0.95, "{quick} {whole}");
+
+    let mut halting = Arrangement::begin(&reader).unwrap().unwrap();
+    let mut turns = 1;
+    while !halting.run(&mut |_, _| ControlFlow::Break(())).unwrap() {
+        turns += 1;
+    }
+    assert!(turns >= steps.len(), "{turns}");
+    assert!(halting.is_of(&reader).unwrap());
+    let halting = kept_neighbours(&reader, &halting.placed());
+    assert!((halting - whole).abs() < 0.1, "{halting} {whole}");
+
+    // More than it is made for: the others lie between those that they are like.
+    add(1_500, 9_500);
+    let mut large = Arrangement::begin(&reader).unwrap().unwrap();
+    assert!(large.run(&mut |_, _| ControlFlow::Continue(())).unwrap());
+    let placed = large.placed();
+    assert_eq!(placed.len(), 11_000);
+    assert!(placed.iter().all(|picture| picture.place.iter().all(|place| place.is_finite())));
 }

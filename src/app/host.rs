@@ -33,11 +33,19 @@ pub trait Host {
         false
     }
 
+    /// Whether something that was dropped is a checkpoint, or a file of one.
+    fn is_model(&self, path: &Path) -> bool {
+        is_model_file(path)
+    }
+
     /// Reads a picture of this machine.
     fn read(&mut self, _picture: PathBuf) {}
 
     /// Shows a file among others, in the system's own file manager.
     fn reveal(&mut self, _file: &Path) {}
+
+    /// Puts a file on the clipboard, to be pasted where files are taken.
+    fn copy_file(&mut self, _file: &Path) {}
 
     /// Whether pictures can be fetched from any address. A page cannot: other sites must not see what its visitors look at.
     fn can_fetch(&self) -> bool {
@@ -86,6 +94,11 @@ pub trait Host {
 
     /// Whether a model has to be downloaded into the browser: sizes matter more there.
     fn is_page(&self) -> bool;
+}
+
+/// Whether a name is that of a checkpoint's file.
+pub fn is_model_file(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "config.json") || path.extension().is_some_and(|extension| extension == "safetensors")
 }
 
 /// A picture from the camera.

@@ -41,7 +41,7 @@ pub use self::assets::{Assets, SAMPLES};
 use self::classify::Classification;
 use self::desk::Desk;
 use self::features::FeatureViews;
-pub use self::host::{Arrival, Frame, Host};
+pub use self::host::{Arrival, Frame, Host, is_model_file};
 use self::models::ModelPicker;
 use self::retrieve::Retrieval;
 use self::stage::Stage;
@@ -151,7 +151,8 @@ impl App {
         if dropped.is_empty() {
             return;
         }
-        if self.workspace == Workspace::Retrieve {
+        let is_model = dropped.iter().any(|file| self.desk.host.is_model(&file.path()));
+        if self.workspace == Workspace::Retrieve && !is_model {
             let names = self.desk.host.name_dropped(dropped);
             self.retrieval.take_files(&self.desk, names);
         } else {

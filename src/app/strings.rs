@@ -259,6 +259,7 @@ strings! {
     Map: "Map", "マップ";
     MapHint: "All pictures on a plane, those that are alike near each other. Draw around some to see these alone; the wheel zooms, the right button moves, Esc lets go.", "すべての画像を平面に並べ、似た画像を近くに置きます。囲むとその画像だけを表示。ホイールで拡大、右ボタンで移動、Escで解除。";
     MapOf: "Map of {} pictures, {} chosen", "{}枚のマップ、{}枚を選択中";
+    Arranging: "Arranging by neighbours…", "近い画像どうしを並べ替えています…";
     MapAll: "Show all", "全体を表示";
     FoundOf: "{} of {} pictures", "{} / {} 枚";
     SearchTimes: "query {} ms, search {} ms", "クエリ {} ms、検索 {} ms";
@@ -267,6 +268,7 @@ strings! {
     MoreLikeThis: "More like this", "これに似たもの";
     LessLikeThis: "Less like this", "これに似ていないもの";
     Reveal: "Show in folder", "フォルダで表示";
+    CopyFile: "Copy file", "ファイルをコピー";
     CopyPath: "Copy path", "パスをコピー";
     Back: "Back", "戻る";
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use anyhow::{Context as _, Result, anyhow};
+use arboard::Clipboard;
 use eframe::egui::{Context, DroppedFileHandle, ViewportBuilder, vec2};
-use polyglance::app::{App, Arrival, Assets, Frame, Host};
+use polyglance::app::{App, Arrival, Assets, Frame, Host, is_model_file};
 use polyglance::engine::thread::Thread;
 use polyglance::limits::Limits;
 use polyglance::platform::{block_on, spawn};
@@ -50,12 +51,14 @@ struct Desktop {
     sender: Sender<Arrival>,
     receiver: Receiver<Arrival>,
     camera: Option<Camera>,
+    /// What was copied lasts as long as it does.
+    clipboard: Option<Clipboard>,
 }
 
 impl Desktop {
     fn new(context: Context) -> Self {
         let (sender, receiver) = channel();
-        Self { context, sender, receiver, camera: None }
+        Self { context, sender, receiver, camera: None, clipboard: None }
     }
 
     /// Lets people choose a folder, which arrives as `what`.
@@ -108,7 +111,11 @@ impl Host for Desktop {
     }
 
     fn is_folder(&self, path: &Path) -> bool {
-        path.is_dir() && model_folder(path).is_none()
+        path.is_dir() && !self.is_model(path)
+    }
+
+    fn is_model(&self, path: &Path) -> bool {
+        model_folder(path).is_some()
     }
 
     fn read(&mut self, picture: PathBuf) {
@@ -122,6 +129,20 @@ impl Host for Desktop {
                 say(Arrival::Failed(format!("{}: {error}", file.display())));
             }
         });
+    }
+
+    fn copy_file(&mut self, file: &Path) {
+        let copied = match self.clipboard.take().map_or_else(Clipboard::new, Ok) {
+            Ok(mut clipboard) => {
+                let copied = clipboard.set().file_list(&[file]);
+                self.clipboard = Some(clipboard);
+                copied
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = copied {
+            let _ = self.sender.send(Arrival::Failed(format!("{}: {error}", file.display())));
+        }
     }
 
     fn can_fetch(&self) -> bool {
@@ -249,10 +270,6 @@ fn deliver(paths: &[PathBuf], say: &dyn Fn(Arrival)) {
 fn model_folder(path: &Path) -> Option<&Path> {
     let folder = if path.is_dir() { path } else { path.parent().filter(|_| is_model_file(path))? };
     folder.join("config.json").is_file().then_some(folder)
-}
-
-fn is_model_file(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name == "config.json") || path.extension().is_some_and(|extension| extension == "safetensors")
 }
 
 #[cfg(test)]

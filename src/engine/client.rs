@@ -101,7 +101,7 @@ impl<T: Transport> Client<T> {
             Job::Classify(_) | Job::EmbedImage(_) | Job::EmbedTexts { .. } | Job::View(_) | Job::Tokenize { .. } => {}
             Job::FetchTable | Job::Stored | Job::DeleteStored { .. } => {}
             Job::Collections | Job::Index { .. } | Job::Search(_) | Job::Alike { .. } | Job::Plane { .. } => {}
-            Job::Thumbnails { .. } | Job::Look { .. } | Job::DeleteCollection { .. } => {}
+            Job::Arrange { .. } | Job::Thumbnails { .. } | Job::Look { .. } | Job::DeleteCollection { .. } => {}
         }
         self.pending.insert(id, Pending { job, bulk, deaths: 0 });
         id

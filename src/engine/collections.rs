@@ -9,6 +9,8 @@ use super::protocol::{Collection, Failure, FailureKind, Hit, Hits, Indexed, Sear
 use super::service::{Report, input};
 use crate::encoder::Encoder;
 use crate::image::{DecodedImage, Resampling, decode};
+#[cfg(not(target_family = "wasm"))]
+use crate::index::Arrangement;
 use crate::index::{Event, Folder, Found, IndexError, LeftOut, Placed, Reader, Results, Shelf, Stamp, Subject, Update, UpdateError};
 use crate::limits::Limits;
 use crate::platform::Stopwatch;
@@ -20,6 +22,9 @@ pub(super) struct Collections {
     readers: HashMap<String, Reader>,
     /// An update that has given way, or was stopped: it goes on where it was.
     update: Option<Underway>,
+    /// Likewise an arrangement, and the collection that it is of.
+    #[cfg(not(target_family = "wasm"))]
+    arrangement: Option<(String, Arrangement)>,
 }
 
 struct Underway {
@@ -49,7 +54,13 @@ const READ_ATTEMPTS: u32 = 5;
 impl Collections {
     /// Those of a program.
     pub(super) fn new(shelf: Box<dyn Shelf>) -> Self {
-        Self { shelf, readers: HashMap::new(), update: None }
+        Self {
+            shelf,
+            readers: HashMap::new(),
+            update: None,
+            #[cfg(not(target_family = "wasm"))]
+            arrangement: None,
+        }
     }
 
     /// All of them, by their folders.
@@ -90,13 +101,7 @@ impl Collections {
         let mut say = |event: Event<'_>| {
             // What was wrong with files is told at the end.
             let Event::Progress { done, total } = event else { return ControlFlow::Continue(()) };
-            match report.step(Stage::Pictures, done as u64, total as u64) {
-                Ok(()) => ControlFlow::Continue(()),
-                Err(failure) => {
-                    stopped = Some(failure);
-                    ControlFlow::Break(())
-                }
-            }
+            step(report, Stage::Pictures, [done, total], &mut stopped)
         };
         if !underway.update.run(encoder, Some(TURN_SECS), &mut say).await.map_err(failed)? {
             self.update = Some(underway);
@@ -136,10 +141,10 @@ impl Collections {
     }
 
     /// Reads something, again if others have changed it meanwhile.
-    async fn read<T>(&mut self, name: &str, read: impl Fn(&Reader) -> Result<T, IndexError>) -> Result<T, Failure> {
+    async fn read<T>(&mut self, name: &str, mut read: impl AsyncFnMut(&Reader) -> Result<T, IndexError>) -> Result<T, Failure> {
         let mut attempts = 0..READ_ATTEMPTS;
         loop {
-            match read(self.reader(name).await?) {
+            match read(self.reader(name).await?).await {
                 Err(IndexError::Io { reason, .. }) if reason.kind() == ErrorKind::Interrupted && attempts.next().is_some() => {}
                 result => return result.map_err(input),
             }
@@ -160,7 +165,7 @@ impl Collections {
     /// The pictures that are nearest to a direction, or all in order without one.
     pub(super) async fn search(&mut self, request: &Search, direction: Option<&[f32]>) -> Result<Hits, Failure> {
         let watch = Stopwatch::start();
-        let find = |reader: &Reader| match (direction, request.within) {
+        let find = async |reader: &Reader| match (direction, request.within) {
             (Some(direction), Some(share)) => reader.search(direction, request.count).map(|results| results.within(share)),
             (Some(direction), None) => reader.search(direction, request.count),
             (None, _) => reader.first(request.count),
@@ -174,31 +179,49 @@ impl Collections {
     /// Pictures that are nearly the same, group by group.
     pub(super) async fn alike(&mut self, collection: &str, least: f32, report: &mut Report<'_>) -> Result<Hits, Failure> {
         let watch = Stopwatch::start();
-        let reader = self.reader(collection).await?;
         let mut stopped = None;
-        let mut say = |done, total| match report.step(Stage::Comparison, done as u64, total as u64) {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(failure) => {
-                stopped = Some(failure);
-                ControlFlow::Break(())
-            }
-        };
-        let groups = reader.alike(least, &mut say).await;
+        let mut say = |done, total| step(report, Stage::Comparison, [done, total], &mut stopped);
+        let found = self.read(collection, async |reader| Ok((reader.alike(least, &mut say).await?, reader.count()? as usize))).await;
         if let Some(failure) = stopped {
             return Err(failure);
         }
-        let groups = groups.map_err(input)?.unwrap_or_default();
+        let (groups, compared) = found?;
+        let groups = groups.unwrap_or_default();
         let lengths = groups.iter().map(Vec::len).collect();
         let hit = |found: Found| Hit { path: found.path, score: Some(found.score), size: found.size };
-        let compared = reader.count().map_err(input)? as usize;
         let hits = groups.into_iter().flatten().map(hit).collect();
         Ok(Hits { hits, compared, query_millis: 0.0, search_millis: 1e3 * watch.elapsed_secs(), groups: lengths })
     }
 
     /// All pictures on a plane.
     pub(super) async fn plane(&mut self, collection: &str) -> Result<Vec<Spot>, Failure> {
-        let placed = self.reader(collection).await?.plane().await.map_err(input)?;
-        Ok(placed.into_iter().map(|Placed { path, place, size }| Spot { path, place, size }).collect())
+        Ok(spots(self.read(collection, async |reader| reader.plane().await).await?))
+    }
+
+    /// The same by their neighbours; if they are too few to have some, as above.
+    #[cfg(not(target_family = "wasm"))]
+    pub(super) async fn arrange(&mut self, collection: &str, report: &mut Report<'_>) -> Result<Vec<Spot>, Failure> {
+        let kept = self.arrangement.take().filter(|(name, _)| name == collection);
+        let reader = self.reader(collection).await?;
+        let begun = match kept {
+            Some((_, kept)) if kept.is_of(reader).map_err(input)? => Some(kept),
+            _ => Arrangement::begin(reader).map_err(input)?,
+        };
+        let Some(mut arrangement) = begun else { return self.plane(collection).await };
+        let mut stopped = None;
+        let mut say = |done, total| step(report, Stage::Comparison, [done, total], &mut stopped);
+        let is_finished = arrangement.run(&mut say).map_err(input)?;
+        if is_finished {
+            return Ok(spots(arrangement.placed()));
+        }
+        self.arrangement = Some((collection.to_owned(), arrangement));
+        Err(stopped.unwrap_or_else(|| Failure::new(FailureKind::Cancelled, "stopped")))
+    }
+
+    /// The library that does it would make a page too large.
+    #[cfg(target_family = "wasm")]
+    pub(super) async fn arrange(&mut self, collection: &str, _report: &mut Report<'_>) -> Result<Vec<Spot>, Failure> {
+        self.plane(collection).await
     }
 
     /// What is known of a part of a query. Paths of pictures may be relative to the collection's folder.
@@ -206,7 +229,7 @@ impl Collections {
         let Subject::Picture(path) = subject else { return Ok(Part::Text(subject.to_string())) };
         let root = self.stamp(collection).await?.root.clone();
         if let Some(below) = self.shelf.below(&root, path)
-            && let Some(embed) = self.read(collection, |reader| reader.embedding(&below)).await?
+            && let Some(embed) = self.read(collection, async |reader| reader.embedding(&below)).await?
         {
             return Ok(Part::Known(embed));
         }
@@ -227,7 +250,7 @@ impl Collections {
 
     /// Encoded small pictures.
     pub(super) async fn thumbnails(&mut self, collection: &str, paths: &[String]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.read(collection, |reader| reader.thumbnails(paths)).await
+        self.read(collection, async |reader| reader.thumbnails(paths)).await
     }
 
     /// A picture from the folder of a collection.
@@ -242,6 +265,8 @@ impl Collections {
         if self.update.as_ref().is_some_and(|underway| underway.stamp.index_name() == name) {
             self.update = None;
         }
+        #[cfg(not(target_family = "wasm"))]
+        self.arrangement.take_if(|(collection, _)| collection == name);
         self.readers.remove(name);
         self.shelf.delete(name).await.map_err(input)
     }
@@ -251,6 +276,21 @@ impl Collections {
         let (stamp, pictures, bytes) = (reader.stamp(), reader.count()?, reader.bytes()?);
         Ok(Collection { name: name.to_owned(), root: stamp.root.clone(), model: stamp.model.clone(), pictures, bytes, damage: None })
     }
+}
+
+/// Tells how far of how far something is that can only take a break; why goes to `stopped`.
+fn step(report: &mut Report<'_>, stage: Stage, [done, total]: [usize; 2], stopped: &mut Option<Failure>) -> ControlFlow<()> {
+    match report.step(stage, done as u64, total as u64) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(failure) => {
+            *stopped = Some(failure);
+            ControlFlow::Break(())
+        }
+    }
+}
+
+fn spots(placed: Vec<Placed>) -> Vec<Spot> {
+    placed.into_iter().map(|Placed { path, place, size }| Spot { path, place, size }).collect()
 }
 
 fn failed(error: UpdateError) -> Failure {

@@ -8,7 +8,7 @@ pub use self::collections::{Collection, Hit, Hits, Indexed, Search, Spot};
 use serde::{Deserialize, Serialize};
 
 /// Goes up when a message changes its meaning. A page and a worker of different builds, one from a cache, must not talk.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// From the app.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -101,6 +101,11 @@ pub enum Job {
         /// Name of the collection.
         collection: String,
     },
+    /// The same by their neighbours, which takes longer and shows groups better; not on a page. It gives way to other jobs as [`Job::Index`] does.
+    Arrange {
+        /// Name of the collection.
+        collection: String,
+    },
     /// Small pictures. Answer: [`News::Thumbnails`] with their RGB pixels, one after another, as bulk.
     Thumbnails {
         /// Name of the collection.
@@ -132,7 +137,7 @@ pub enum Job {
 impl Job {
     /// Whether it may take minutes, and makes room for others once it has got on.
     pub fn gives_way(&self) -> bool {
-        matches!(self, Self::FetchTable | Self::Index { .. })
+        matches!(self, Self::FetchTable | Self::Index { .. } | Self::Arrange { .. })
     }
 }
 

@@ -27,6 +27,7 @@ impl<L: Loader> Service<L> {
             Job::Search(request) => self.search(&request, report).await.map(|hits| News::Hits(hits).into()),
             Job::Alike { collection, least } => Ok(News::Hits(collections.alike(&collection, least, report).await?).into()),
             Job::Plane { collection } => Ok(News::Plane(collections.plane(&collection).await?).into()),
+            Job::Arrange { collection } => Ok(News::Plane(collections.arrange(&collection, report).await?).into()),
             Job::Thumbnails { collection, paths } => {
                 let (mut sizes, mut bulk) = (Vec::with_capacity(paths.len()), Vec::new());
                 for jpeg in collections.thumbnails(&collection, &paths).await? {

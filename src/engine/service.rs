@@ -195,6 +195,7 @@ impl<L: Loader> Service<L> {
             | Job::Search(_)
             | Job::Alike { .. }
             | Job::Plane { .. }
+            | Job::Arrange { .. }
             | Job::Thumbnails { .. }
             | Job::Look { .. }
             | Job::DeleteCollection { .. }) => self.retrieve(job, report).await,

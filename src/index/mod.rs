@@ -22,6 +22,8 @@ pub use entry::{Entry, FileKind, FileState, Unreadable};
 pub use error::IndexError;
 pub use left_out::{LeftOut, plural};
 pub use query::{Query, QueryError, Subject, Term};
+#[cfg(not(target_family = "wasm"))]
+pub use reader::Arrangement;
 pub use reader::{Found, Placed, Reader, Results};
 pub use stamp::Stamp;
 pub use store::{Folder, IndexStore, Shelf};

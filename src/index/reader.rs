@@ -1,8 +1,12 @@
 //! [`Reader`]: searches an index, while it is being written too.
 
 mod alike;
+#[cfg(not(target_family = "wasm"))]
+mod arrangement;
 mod plane;
 
+#[cfg(not(target_family = "wasm"))]
+pub use arrangement::Arrangement;
 pub use plane::Placed;
 
 use std::collections::BTreeMap;

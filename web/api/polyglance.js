@@ -3,7 +3,7 @@
 import { connect } from "./link.js";
 
 /** Of src/engine/protocol.rs. */
-const PROTOCOL = 6;
+const PROTOCOL = 7;
 /** The name under which a worker knows the files of its model. */
 const FILES = "files";
 

@@ -221,7 +221,7 @@ pub(super) fn actions(desk: &Desk) -> impl Iterator<Item = (Text, Action)> + use
     ];
     // A page does not know where its files are.
     let is_page = desk.host.is_page();
-    let in_windows = [(Text::Reveal, Action::Reveal), (Text::CopyPath, Action::CopyPath)];
+    let in_windows = [(Text::Reveal, Action::Reveal), (Text::CopyFile, Action::CopyFile), (Text::CopyPath, Action::CopyPath)];
     everywhere.into_iter().chain(in_windows.into_iter().filter(move |_| !is_page))
 }
 

@@ -153,6 +153,11 @@ impl Library {
         false
     }
 
+    /// Whether pictures are coming in.
+    pub(super) fn is_indexing(&self) -> bool {
+        self.indexing.is_some()
+    }
+
     /// What people see who have indexed nothing yet.
     pub(super) fn welcome(&mut self, ui: &mut Ui, desk: &mut Desk) {
         super::demo_warning(ui, desk);

@@ -30,8 +30,9 @@ const STEP: f32 = 4.0;
 #[derive(Default)]
 pub(super) struct PictureMap {
     pub(super) is_shown: bool,
-    /// By collection and version.
+    /// By collection and version: quick at first, and then by neighbours.
     plane: Wanted<(String, u32), Plane>,
+    arranged: Wanted<(String, u32), Plane>,
     /// The place in the middle, and how much larger than all of it is shown.
     view: View,
     /// What is being drawn around pictures, on the screen.
@@ -73,12 +74,19 @@ impl PictureMap {
 
     /// Takes answers; gives whether there is another plane now.
     pub(super) fn hear(&mut self, reply: &Reply) -> bool {
-        self.plane.hear(reply, |reply| if let News::Plane(spots) = &reply.news { Some(Plane::new(spots)) } else { None })
+        let read = |reply: &Reply| if let News::Plane(spots) = &reply.news { Some(Plane::new(spots)) } else { None };
+        self.plane.hear(reply, read) || self.arranged.hear(reply, read)
+    }
+
+    /// By neighbours, if there is that of the same pictures.
+    fn shown(&self) -> Option<&Plane> {
+        let (key, plane) = self.plane.answered()?;
+        Some(self.arranged.answered().filter(|(arranged, _)| *arranged == key).map_or(plane, |(_, arranged)| arranged))
     }
 
     /// The pictures that were chosen: results in their order, then the others by path. Nothing if none were.
     pub(super) fn filter(&mut self, hits: &[Hit]) -> Option<Vec<Hit>> {
-        let Plane(spots) = self.plane.answer().filter(|_| self.is_shown)?;
+        let Plane(spots) = self.shown().filter(|_| self.is_shown)?.clone();
         let found: HashSet<&str> = hits.iter().filter(|hit| hit.score.is_some()).map(|hit| hit.path.as_str()).collect();
         let is_chosen = |path: &String| self.chosen.as_ref().is_none_or(|chosen| chosen.contains(path));
         let mark = |spot: &Spot| Mark { is_found: found.contains(spot.path.as_str()), is_chosen: is_chosen(&spot.path) };
@@ -100,24 +108,33 @@ impl PictureMap {
         is_missing
     }
 
-    /// Draws it; gives whether other pictures are chosen now, and one that people want to see large.
-    pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk, grid: &mut Grid, key: (String, u32)) -> (bool, Option<String>) {
-        let engine = &mut desk.engine;
-        self.plane.want(key, |(collection, _)| engine.send(Job::Plane { collection: collection.clone() }, Vec::new()));
+    /// Draws it; gives whether other pictures are chosen now, and one that people want to see large. What is `steady` does not change every few seconds.
+    pub(super) fn ui(
+        &mut self,
+        ui: &mut Ui,
+        desk: &mut Desk,
+        grid: &mut Grid,
+        key: (String, u32),
+        is_steady: bool,
+    ) -> (bool, Option<String>) {
+        self.ask(desk, key, is_steady);
         let mut is_other = false;
         ui.horizontal_wrapped(|ui| {
-            let count = self.plane.answer().map_or(0, |plane| plane.0.len());
+            let count = self.shown().map_or(0, |plane| plane.0.len());
             let chosen = self.chosen.as_ref().map_or(0, HashSet::len);
             ui.label(desk.fill(Text::MapOf, &[&count.to_string(), &chosen.to_string()])).on_hover_text(desk.text(Text::MapHint));
             if ui.small_button(desk.text(Text::MapAll)).clicked() {
                 self.forget();
                 is_other = true;
             }
+            if self.arranged.pending().is_some() {
+                ui.spinner().on_hover_text(desk.text(Text::Arranging));
+            }
         });
-        if let Some(failure) = self.plane.failure() {
+        if let Some(failure) = self.plane.failure().or(self.arranged.failure()) {
             ui.colored_label(ui.visuals().error_fg_color, &failure.message);
         }
-        let Some(plane) = self.plane.answer().cloned() else {
+        let Some(plane) = self.shown().cloned() else {
             ui.spinner();
             return (is_other, None);
         };
@@ -126,6 +143,14 @@ impl PictureMap {
         is_other |= self.steer(ui.ctx(), &response, &plane);
         let opened = self.paint(ui, &response, grid, &plane);
         (is_other, opened)
+    }
+
+    fn ask(&mut self, desk: &mut Desk, key: (String, u32), is_steady: bool) {
+        let engine = &mut desk.engine;
+        self.plane.want(key.clone(), |(collection, _)| engine.send(Job::Plane { collection: collection.clone() }, Vec::new()));
+        if is_steady && self.plane.is_answer_to(&key) && !desk.host.is_page() {
+            self.arranged.want(key, |(collection, _)| engine.send(Job::Arrange { collection: collection.clone() }, Vec::new()));
+        }
     }
 
     /// Moves and chooses; gives whether others are chosen now.

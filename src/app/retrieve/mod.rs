@@ -67,6 +67,7 @@ enum Action {
     Unlike,
     Look(Workspace),
     Reveal,
+    CopyFile,
     CopyPath,
 }
 
@@ -155,12 +156,13 @@ impl Retrieval {
     /// Draws it; gives the workspace that people go to with a picture.
     pub(super) fn ui(&mut self, ui: &mut Ui, desk: &mut Desk) -> Option<Workspace> {
         self.library.ask(desk);
-        self.ask(desk);
         if self.library.is_empty() {
             CentralPanel::default().show(ui, |ui| self.library.welcome(ui, desk));
             return None;
         }
         Panel::top("retrieve top").show(ui, |ui| self.top(ui, desk));
+        // In the frame that shows the letter, so that its results are looked for while it is painted.
+        self.ask(desk);
         Panel::bottom("retrieve foot").show(ui, |ui| self.foot(ui, desk));
         let collection = self.library.chosen(desk)?;
         if self.shown_of != collection.name {
@@ -197,7 +199,7 @@ impl Retrieval {
             // However little there is in it at first.
             ui.take_available_width();
             let key = (collection.name.clone(), collection.version);
-            self.map.ui(ui, desk, &mut self.grid, key)
+            self.map.ui(ui, desk, &mut self.grid, key, !self.library.is_indexing())
         });
         let (is_other, opened) = drawn.inner;
         if is_other {
@@ -226,6 +228,7 @@ impl Retrieval {
                 return Some(workspace);
             }
             Action::Reveal => desk.host.reveal(&path),
+            Action::CopyFile => desk.host.copy_file(&path),
             Action::CopyPath => ui.ctx().copy_text(path.display().to_string()),
         }
         None

@@ -2,14 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::camera::Camera;
 use crate::folders::{self, Files};
 use eframe::egui::{Context, DroppedFileHandle};
 use js_sys::{Array, Reflect, Uint8Array};
-use polyglance::app::{Arrival, Frame, Host};
+use polyglance::app::{Arrival, Frame, Host, is_model_file};
 use polyglance::engine::worker::WorkerTransport;
 use polyglance::limits::Limits;
 use wasm_bindgen::{JsCast, JsValue, closure::Closure};
@@ -237,7 +237,7 @@ fn choose_folder(input: &HtmlInputElement) {
 }
 
 fn is_checkpoint<'a>(files: impl IntoIterator<Item = &'a File>) -> bool {
-    files.into_iter().any(|file| file.name() == "config.json" || file.name().ends_with(".safetensors"))
+    files.into_iter().any(|file| is_model_file(Path::new(&file.name())))
 }
 
 async fn read(file: &File) -> Arrival {
