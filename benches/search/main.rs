@@ -23,9 +23,10 @@ use half::f16;
 use image::ImageFormat;
 use polyglance::cpu::CpuBackend;
 use polyglance::encoder::{DeviceChoice, Encoder, EncoderOptions, Precision};
-use polyglance::image::Resampling;
+use polyglance::image::{Resampling, decode, preview};
 use polyglance::index::{Entry, FileState, Reader, Stamp, Writer};
 use polyglance::kernels::{self, ScoresTopK};
+use polyglance::limits::Limits;
 use polyglance::platform::{Stopwatch, block_on, for_each_chunk};
 use polyglance::weights::Checkpoint;
 
@@ -193,9 +194,9 @@ fn entries(start: usize, thumbnail: &[u8]) -> Vec<Entry> {
 
 /// A small picture as an index has them, of one of the samples.
 fn thumbnail() -> Result<Vec<u8>, Failure> {
-    let sample = image::open(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/samples/castle.jpg"))?;
+    let sample = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/demo/samples/castle.jpg"))?;
     let mut jpeg = Cursor::new(Vec::new());
-    sample.thumbnail(256, 256).to_rgb8().write_to(&mut jpeg, ImageFormat::Jpeg)?;
+    preview(&decode(&sample, &Limits::current())?.pixels, 256).write_to(&mut jpeg, ImageFormat::Jpeg)?;
     Ok(jpeg.into_inner())
 }
 

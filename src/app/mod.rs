@@ -151,7 +151,7 @@ impl App {
         if dropped.is_empty() {
             return;
         }
-        let is_model = dropped.iter().any(|file| self.desk.host.is_model(&file.path()));
+        let is_model = dropped.iter().any(|file| self.desk.host.is_model(file.path()));
         if self.workspace == Workspace::Retrieve && !is_model {
             let names = self.desk.host.name_dropped(dropped);
             self.retrieval.take_files(&self.desk, names);

@@ -221,8 +221,8 @@ def copy(content, kind="UTF8_STRING"):
     subprocess.run(["xclip", "-selection", "clipboard", "-target", kind], input=content, check=True, **quiet)
 
 
-def paste():
-    return subprocess.run(["xclip", "-selection", "clipboard", "-out"], capture_output=True).stdout.decode()
+def paste(kind="UTF8_STRING"):
+    return subprocess.run(["xclip", "-selection", "clipboard", "-target", kind, "-out"], capture_output=True).stdout.decode()
 
 
 def best(scores):
@@ -375,6 +375,8 @@ class WindowTest(unittest.TestCase):
         window.screenshot("retrieve-viewer")
         window.key("Left")
         window.find("label", "^1 / 12 · ")
+        window.click("push button", "^Copy file$")
+        window.wait(lambda: paste("text/uri-list").strip() == (SAMPLES / "cat-face.jpg").as_uri(), "the file on the clipboard")
         window.click("push button", "^Classify$")
         window.scores(lambda scores: best(scores) == "cat face")
         self.assertEqual(window.close(), 0)
@@ -384,6 +386,9 @@ class WindowTest(unittest.TestCase):
         window.key("alt+4")
         window.click("push button", "^Update$")
         window.find("label", "^0 added or changed, 0 gone$")
+        window.click("toggle button", "^Map$")
+        window.find("label", "^Map of 12 pictures, 0 chosen$")
+        window.screenshot("map")
         self.assertEqual(window.close(), 0)
 
     def test_every_view_of_the_patches_is_painted(self):
