@@ -6,7 +6,9 @@
 //!
 //! The server is `$POLYGLANCE_CHROMA`, or `chroma` on the path; it is killed in the middle of writing, and started again.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a server that does not start ends the measurement")]
+#![allow(clippy::disallowed_methods, reason = "it runs natively")]
 
+#[allow(dead_code, reason = "this bench has no peer but our own index")]
 mod peers;
 #[path = "../tests/chroma/server.rs"]
 mod server;

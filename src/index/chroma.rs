@@ -285,7 +285,7 @@ impl Collection {
         self.ask(async |collection| collection.upsert(ids.clone(), embeds.clone(), None, None, Some(metadatas.clone())).await.map(|_| ()))
     }
 
-    fn ask<T>(&self, request: impl AsyncFn(&ChromaCollection) -> Result<T, ChromaHttpClientError>) -> Result<T, CollectionError> {
+    fn ask<T>(&self, mut request: impl AsyncFnMut(&ChromaCollection) -> Result<T, ChromaHttpClientError>) -> Result<T, CollectionError> {
         self.server.ask(async |_| request(&self.collection).await)
     }
 }
@@ -319,7 +319,7 @@ impl Server {
 
     /// Makes a request, and once more each time that the server went away and has come back: every request of ours can be made twice. (The client
     /// itself repeats only what reads.)
-    fn ask<T>(&self, request: impl AsyncFn(&ChromaHttpClient) -> Result<T, ChromaHttpClientError>) -> Result<T, CollectionError> {
+    fn ask<T>(&self, mut request: impl AsyncFnMut(&ChromaHttpClient) -> Result<T, ChromaHttpClientError>) -> Result<T, CollectionError> {
         let address = || self.address.clone();
         self.runtime.block_on(async {
             loop {
