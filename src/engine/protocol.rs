@@ -101,7 +101,7 @@ pub enum Job {
         /// Name of the collection.
         collection: String,
     },
-    /// The same by their neighbours, which takes longer and shows groups better; not on a page. It gives way to other jobs as [`Job::Index`] does.
+    /// The same by their neighbours, which takes longer and shows groups better; on a page the same as that. It gives way to other jobs as [`Job::Index`] does.
     Arrange {
         /// Name of the collection.
         collection: String,

@@ -111,8 +111,9 @@ const PAGE: usize = 256;
 const SAMPLE_PAGES: u32 = 4;
 /// After which a server that accepted a request will not answer it.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// Seconds in which a server that went away may come back while an index is copied.
+/// Seconds in which a server that went away may come back while an index is copied, and how often it may for one request.
 const SECS_AWAY: u32 = 60;
+const TIMES_AWAY: u32 = 5;
 
 /// The keys of a record's metadata.
 mod key {
@@ -153,6 +154,10 @@ impl Collection {
         let collection = server.ask(async |client| {
             let metadata = Metadata::from([(STAMP.to_owned(), MetadataValue::Str(json.clone()))]);
             client.get_or_create_collection(&name, Some(schema.clone()), Some(metadata)).await
+        });
+        let collection = collection.map_err(|error| match error {
+            CollectionError::Missing { .. } => refused("what answers there is no Chroma server".to_owned()),
+            error => error,
         })?;
         let was = stamp_of(address, &collection)?;
         if was != *stamp {
@@ -321,6 +326,7 @@ impl Server {
     /// itself repeats only what reads.)
     fn ask<T>(&self, mut request: impl AsyncFnMut(&ChromaHttpClient) -> Result<T, ChromaHttpClientError>) -> Result<T, CollectionError> {
         let address = || self.address.clone();
+        let mut times = 0..TIMES_AWAY;
         self.runtime.block_on(async {
             loop {
                 let answer = tokio::time::timeout(PATIENCE, request(&self.client)).await;
@@ -334,7 +340,7 @@ impl Server {
                     Err(_) => format!("nothing for {} s", PATIENCE.as_secs()),
                 };
                 tracing::warn!(address = self.address, reason, "the server went away");
-                if !self.is_back().await {
+                if times.next().is_none() || !self.is_back().await {
                     return Err(CollectionError::Unreachable { address: address(), reason });
                 }
             }

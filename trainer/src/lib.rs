@@ -6,6 +6,7 @@
 // burn's tensors nest more types than the default depth.
 #![recursion_limit = "256"]
 
+pub mod balance;
 pub mod checkpoint;
 pub mod data;
 pub mod evaluate;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking, helpers included")]
 #![allow(clippy::disallowed_methods, reason = "tests run natively and measure time")]
 
+mod balance;
 mod checkpoint;
 mod data;
 mod evaluate;

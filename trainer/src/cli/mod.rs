@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod balance;
 mod evaluate;
 mod export;
 mod init;
@@ -22,6 +23,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Balance(balance::Arguments),
     Evaluate(evaluate::Arguments),
     Export(export::Arguments),
     Init(init::Arguments),
@@ -33,6 +35,7 @@ enum Command {
 /// Runs the command that the process was started with.
 pub(crate) fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::Balance(arguments) => balance::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Init(arguments) => init::run(arguments),
