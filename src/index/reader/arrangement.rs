@@ -25,8 +25,8 @@ const BETWEEN: usize = 3;
 const EPOCHS: usize = 500;
 /// Of these at once.
 const TURN: usize = 10;
-/// The first ones, in which pictures are drawn together more than they should be, so that groups find each other; and how much more. These are the values
-/// of the first paper (van der Maaten and Hinton, 2008, section 3.4): the twelve that became usual later draws a thousand pictures of one kind into one point.
+/// The first ones, in which pictures are drawn together more than they should be, so that groups find each other; and how much more. Four is the first paper's
+/// value (van der Maaten and Hinton, 2008, section 3.4): the twelve that became usual later drew a thousand scenes of emoji into one point.
 const EARLY_EPOCHS: usize = 100;
 const EXAGGERATION: f32 = 4.0;
 /// Momentum in these, and after.
