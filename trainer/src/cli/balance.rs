@@ -1,7 +1,7 @@
 //! `balance`: labels of examples in, weights out under which they are balanced.
 
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::BufReader;
 use std::path::PathBuf;
 use std::time::Duration;
 
