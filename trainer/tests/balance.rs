@@ -87,7 +87,7 @@ fn an_attribute_that_nobody_lacks_cannot_be_balanced_and_the_price_says_so() {
 fn the_command_writes_weights_and_a_report() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
-    let row = |row: usize| format!("{{\"key\": \"a {row}\", \"woman\": {}, \"doctor\": {}}}\n", row % 7 < 2, u8::from(row % 3 == 0));
+    let row = |row: usize| format!("{{\"key\": \"a {row}\", \"woman\": {}, \"doctor\": {}}}\n", row % 7 < 2, row.is_multiple_of(3));
     let rows: String = (0..70).map(row).collect();
     std::fs::write(path("labels.jsonl"), rows + "\n{\"key\": \"last\", \"woman\": null, \"doctor\": 0.5}\n").unwrap();
     let balance = |more: &[&str]| {
