@@ -13,16 +13,15 @@ mod peers;
 #[path = "../tests/chroma/server.rs"]
 mod server;
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use polyglance::cpu::CpuBackend;
 use polyglance::index::chroma::Collection;
-use polyglance::index::{Reader, Results, Writer};
+use polyglance::index::{Reader, Writer};
 use polyglance::platform::Stopwatch;
 
 use self::peers::{Failure, percentile};
-use self::server::{Clusters, Server, add, stamp};
+use self::server::{Clusters, Server, add, paths, stamp};
 
 const DIM: usize = 768;
 const QUERIES: usize = 200;
@@ -77,8 +76,4 @@ fn main() -> Result<(), Failure> {
         println!("{what}: {:.1} ms, p95 {:.1} ms", percentile(millis, 0.5), percentile(millis, 0.95));
     }
     Ok(())
-}
-
-fn paths(results: &Results) -> BTreeSet<&str> {
-    results.found.iter().map(|found| found.path.as_str()).collect()
 }

@@ -52,20 +52,18 @@ pub(crate) fn typing(shelf: &Path, model: &str) -> Result<(), Failure> {
 #[derive(Default)]
 struct Traffic {
     searches: BTreeSet<u64>,
-    thumbnails: BTreeSet<u64>,
     others: BTreeSet<u64>,
 }
 
 impl Traffic {
     fn is_quiet(&self) -> bool {
-        self.searches.is_empty() && self.thumbnails.is_empty() && self.others.is_empty()
+        self.searches.is_empty() && self.others.is_empty()
     }
 
     fn hear(&mut self, news: &News, id: u64) {
         if news.is_last() {
-            for ids in [&mut self.searches, &mut self.thumbnails, &mut self.others] {
-                ids.remove(&id);
-            }
+            self.searches.remove(&id);
+            self.others.remove(&id);
         }
     }
 }
@@ -85,7 +83,6 @@ impl Transport for Line {
         let mut traffic = self.traffic.borrow_mut();
         let ids = match &request.job {
             Job::Search(_) => Some(&mut traffic.searches),
-            Job::Thumbnails { .. } => Some(&mut traffic.thumbnails),
             // Answered by nobody.
             Job::Cancel { .. } => None,
             _ => Some(&mut traffic.others),

@@ -4,26 +4,21 @@
 
 mod server;
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
 use polyglance::index::chroma::{Collection, CollectionError, Copied};
-use polyglance::index::{Reader, Results, Writer};
+use polyglance::index::{Reader, Writer};
 use polyglance::platform::block_on;
 
-use server::{Clusters, Server, add, stamp};
+use server::{Clusters, Server, add, paths, stamp};
 
 const DIM: usize = 64;
 
 /// Copies to the end.
 fn copy(collection: &Collection, reader: &Reader) -> Copied {
     collection.copy(reader, &mut |_, _| ControlFlow::Continue(())).unwrap().unwrap()
-}
-
-fn paths(results: &Results) -> BTreeSet<&str> {
-    results.found.iter().map(|found| found.path.as_str()).collect()
 }
 
 /// Every vector of the index, and nothing else.

@@ -1,12 +1,13 @@
 //! A real Chroma, and an index of random vectors to copy into it.
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
-use polyglance::index::{Entry, FileState, Stamp, Writer};
+use polyglance::index::{Entry, FileState, Results, Stamp, Writer};
 use polyglance::platform::block_on;
 
 /// A server that is killed at the end, or before.
@@ -81,6 +82,11 @@ pub(crate) fn add(writer: &mut Writer, first: usize, bytes: u64, embeds: &[f32])
     let entry = |number| Entry { path: format!("é/{number}.jpg"), state, size: [3, 4], thumbnail: Vec::new() };
     let entries: Vec<Entry> = (first..first + embeds.len() / dim).map(entry).collect();
     block_on(writer.add(&entries, embeds)).unwrap();
+}
+
+/// What was found, in no order.
+pub(crate) fn paths(results: &Results) -> BTreeSet<&str> {
+    results.found.iter().map(|found| found.path.as_str()).collect()
 }
 
 /// Vectors of unit length around a thousand centres, as those of pictures are: a search by graph finds uniform noise badly, which nobody searches.
